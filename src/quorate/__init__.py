@@ -1,0 +1,1 @@
+"""Quorate: a replicated key/value store on Raft."""

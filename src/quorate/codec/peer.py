@@ -1,0 +1,47 @@
+"""A message between servers as bytes.
+
+MessagePack, by msgspec: every message is an array that begins with the number of its type. The
+bytes of an entry's data are copied as they are, so a batch that was encoded when it was proposed
+is never encoded again, neither for the log nor for any follower.
+"""
+
+import msgspec
+
+from quorate.codec.errors import DecodeError
+from quorate.raft.messages import AppendEntries, PeerMessage
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
+
+
+def encode_message(message: PeerMessage) -> bytes:
+    """The message as bytes, without any framing."""
+    return _encoder.encode(message)
+
+
+def decode_message(data: bytes | memoryview) -> PeerMessage:
+    """The inverse of `encode_message`.
+
+    Raises:
+        DecodeError: the bytes are not a message.
+    """
+    try:
+        message = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a peer message: {error}") from error
+    if isinstance(message, AppendEntries):
+        _check_entries(message)
+    return message
+
+
+def _check_entries(request: AppendEntries) -> None:
+    """Entries follow each other and what they say they follow; past here that is trusted."""
+    index, term = request.prev_log_index, request.prev_log_term
+    for entry in request.entries:
+        index += 1
+        if entry.index != index or entry.term < term or entry.term > request.term:
+            raise DecodeError(
+                f"AppendEntries after index {request.prev_log_index} holds an entry of index "
+                f"{entry.index} and term {entry.term} in place {index}"
+            )
+        term = entry.term

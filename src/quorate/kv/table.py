@@ -1,0 +1,133 @@
+"""The key/value table: the state machine of a Quorate server.
+
+A table is a pure function of the commands that it applied: it knows no clock, no session, no log
+and no client. Its limit on values can change what APPEND does, so it is part of the state and is
+the same on every server.
+"""
+
+import msgspec
+
+from quorate.kv.commands import (
+    OK_REPLY,
+    Append,
+    Command,
+    Delete,
+    Failure,
+    FailureCode,
+    Put,
+    PutMany,
+    decode_command,
+    encode_reply,
+)
+from quorate.kv.errors import MalformedError
+from quorate.kv.queries import Count, Exists, Get, GetMany, Length, Query, QueryResult
+
+DEFAULT_MAX_VALUE_BYTES = 1024 * 1024
+
+
+class _Contents(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A table as a snapshot holds it; the keys in ascending order."""
+
+    max_value_bytes: int
+    values: dict[bytes, bytes]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Contents)
+
+
+class Table:
+    """Values by key, changed by commands and read by queries.
+
+    Args:
+        max_value_bytes: no value becomes longer than this. Every server of a cluster has to
+            begin with the same number; afterwards it travels in snapshots.
+    """
+
+    def __init__(self, max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES) -> None:
+        self._max_value_bytes = max_value_bytes
+        # A value that was appended to is a bytearray: it grows in place. Building a value of
+        # 1 MiB from pieces of 20 bytes costs 0.05 us a piece so, and 148 us by concatenation of
+        # bytes. It never leaves the table: readers get a copy.
+        self._values: dict[bytes, bytes | bytearray] = {}
+
+    def apply(self, command: bytes) -> bytes:
+        """Executes an encoded command and answers its encoded reply; never raises.
+
+        A command that fails changes nothing. Bytes that are no command fail like any other: what
+        one server answers, all answer.
+        """
+        try:
+            decoded = decode_command(command)
+        except MalformedError:
+            # The text is ours, not the decoder's, which may differ between versions of it.
+            return encode_reply(Failure(FailureCode.MALFORMED, "ERR malformed command"))
+        return self._execute(decoded)
+
+    def query(self, query: Query) -> QueryResult:
+        """Answers a read; the type of the result stands with each query."""
+        match query:
+            case Get():
+                return self._get(query.key)
+            case GetMany():
+                return tuple(self._get(key) for key in query.keys)
+            case Exists():
+                return sum(1 for key in query.keys if key in self._values)
+            case Length():
+                return len(self._values.get(query.key, b""))
+            case Count():
+                return len(self._values)
+
+    def snapshot(self) -> bytes:
+        """The whole state, limit included; equal tables give equal bytes."""
+        values = {key: bytes(value) for key, value in sorted(self._values.items())}
+        return _encoder.encode(_Contents(self._max_value_bytes, values))
+
+    def restore(self, state: bytes) -> None:
+        """Replaces the whole state by one that `snapshot` gave, of this table or another.
+
+        Raises:
+            MalformedError: the bytes are not a table; nothing was replaced.
+        """
+        try:
+            contents = _decoder.decode(state)
+        except msgspec.DecodeError as error:
+            raise MalformedError(f"not the contents of a table: {error}") from error
+        self._max_value_bytes = contents.max_value_bytes
+        self._values = dict(contents.values)
+
+    def _execute(self, command: Command) -> bytes:
+        match command:
+            case Put():
+                if len(command.value) > self._max_value_bytes:
+                    return self._too_large()
+                self._values[command.key] = command.value
+                return OK_REPLY
+            case Append():
+                return self._append(command.key, command.arg)
+            case Delete():
+                removed = [self._values.pop(key, None) for key in command.keys]
+                return encode_reply(len(removed) - removed.count(None))
+            case PutMany():
+                if any(len(value) > self._max_value_bytes for _, value in command.pairs):
+                    return self._too_large()
+                self._values.update(command.pairs)
+                return OK_REPLY
+
+    def _append(self, key: bytes, arg: bytes) -> bytes:
+        value = self._values.get(key, b"")
+        if len(value) + len(arg) > self._max_value_bytes:
+            return self._too_large()
+        if not isinstance(value, bytearray):
+            value = self._values[key] = bytearray(value)
+        value += arg
+        return encode_reply(len(value))
+
+    def _too_large(self) -> bytes:
+        limit = self._max_value_bytes
+        text = f"ERR string exceeds maximum allowed size ({limit} bytes)"
+        return encode_reply(Failure(FailureCode.VALUE_TOO_LARGE, text))
+
+    def _get(self, key: bytes) -> bytes | None:
+        value = self._values.get(key)
+        return bytes(value) if isinstance(value, bytearray) else value

@@ -1,0 +1,568 @@
+"""One Raft server: Figure 2 of the paper as a state machine without I/O.
+
+Messages, time and completed writes go in (`receive`, `wake`, `persisted`, `propose`, `read`);
+what has become known and what is to be done comes out (`take_events`, `take_ready`). Nothing
+here reads a clock, sends or writes. Times are integer microseconds of any monotonic clock.
+
+Where this differs from the paper, and why: docs/raft.md.
+"""
+
+import random
+
+from quorate.raft.commitment import advanced_commit_index
+from quorate.raft.configuration import NodeId
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.leader import Leader
+from quorate.raft.messages import (
+    AppendEntries,
+    AppendEntriesAnswer,
+    Forward,
+    ForwardAnswer,
+    PeerMessage,
+    PreVote,
+    PreVoteAnswer,
+    ReadIndex,
+    ReadIndexAnswer,
+    RequestVote,
+    RequestVoteAnswer,
+)
+from quorate.raft.outbox import Outbox
+from quorate.raft.persistence import Persistence
+from quorate.raft.reads import LocalRead, Read, RemoteRead
+from quorate.raft.ready import (
+    DurableState,
+    Events,
+    ForwardedProposal,
+    Ready,
+    ReadyRead,
+)
+from quorate.raft.remote import RemoteCalls
+from quorate.raft.roles import Candidate, Follower, PreCandidate
+from quorate.raft.settings import Settings
+
+Role = Follower | PreCandidate | Candidate | Leader
+
+
+class Raft:
+    """One server of the cluster.
+
+    Args:
+        me: this server's id; a voter of the configuration.
+        durable: what its disk holds.
+        settings: timeouts and options.
+        rng: for the election timeouts.
+        now: the present time.
+        first_request_id: where the ids of its requests begin; no id may ever repeat, so a
+            server that restarts begins above all that it used before.
+    """
+
+    def __init__(
+        self,
+        me: NodeId,
+        *,
+        durable: DurableState,
+        settings: Settings,
+        rng: random.Random,
+        now: int,
+        first_request_id: int = 1,
+    ) -> None:
+        self.me = me
+        self.configuration = durable.snapshot.configuration
+        self.commit_index = durable.snapshot.index
+        self._settings = settings
+        self._rng = rng
+        self._now = now
+        self._persistence = Persistence(durable)
+        self._log = self._persistence.log
+        self._outbox = Outbox(self._persistence, first_request_id)
+        self._remote = RemoteCalls(self._outbox, settings)
+        self._events = Events()
+        self._handed_out = self.commit_index
+        """Entries up to here were given out as committed."""
+        self._role: Role = Follower(election_deadline=self._new_election_deadline())
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def current_term(self) -> int:
+        """The latest term that this server has seen."""
+        return self._persistence.current_term
+
+    @property
+    def role_name(self) -> str:
+        """`follower`, `pre-candidate`, `candidate` or `leader`."""
+        match self._role:
+            case Follower():
+                return "follower"
+            case PreCandidate():
+                return "pre-candidate"
+            case Candidate():
+                return "candidate"
+            case Leader():
+                return "leader"
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader of the current term, as far as this server knows."""
+        match self._role:
+            case Leader():
+                return self.me
+            case Follower(leader=leader):
+                return leader
+            case _:
+                return None
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this server leads the current term."""
+        return isinstance(self._role, Leader)
+
+    @property
+    def has_committed_in_term(self) -> bool:
+        """Whether an entry of the current term is committed: then nothing older is in doubt."""
+        return self._log.term_at(self.commit_index) == self.current_term
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last entry of this server's log, committed or not."""
+        return self._log.last_index
+
+    @property
+    def durable_index(self) -> int:
+        """Up to which index this server's own disk holds its log."""
+        return self._persistence.durable_index
+
+    def term_at(self, index: int) -> int | None:
+        """The term of an entry of this server's log; None if the log does not hold it."""
+        return self._log.term_at(index)
+
+    # ------------------------------------------------------------------ what goes in
+
+    def propose(self, data: bytes, now: int) -> Entry | None:
+        """Appends a new entry, if this server is the leader.
+
+        Returns:
+            The entry. It is committed if and when an entry of this index *and term* comes as
+            committed; if one of the same index and another term does, it never will be. None
+            if this server is not the leader.
+        """
+        self._observe(now)
+        if not isinstance(self._role, Leader):
+            return None
+        return self._role.append(EntryKind.DATA, data, now)
+
+    def read(self, ticket: int, now: int) -> None:
+        """Asks from which index on a read that begins now is linearizable (§6.4).
+
+        The answer comes as a `ReadyRead` with this ticket; it waits, through elections if need
+        be, until some leader can tell.
+        """
+        self._observe(now)
+        if isinstance(self._role, Leader):
+            self._role.reads.add(LocalRead(ticket))
+        else:
+            self._remote.add_read(ticket)
+
+    def forward(self, ticket: int, data: bytes, now: int) -> bool:
+        """Passes proposals on to the leader.
+
+        Returns:
+            False if this server knows no other leader: nothing was sent. Else a
+            `ForwardOutcome` with this ticket will come.
+        """
+        self._observe(now)
+        leader = self.leader
+        if leader is None or leader == self.me:
+            return False
+        self._remote.forward(ticket, leader, self.current_term, data, now)
+        return True
+
+    def answer_forward(self, proposal: ForwardedProposal, data: bytes | None) -> None:
+        """Answers what another server had forwarded to this one.
+
+        Args:
+            proposal: what was forwarded.
+            data: the answer, opaque; None says that it was not and never will be executed.
+        """
+        self._outbox.send(
+            proposal.origin, ForwardAnswer(proposal.request_id, self.current_term, data)
+        )
+
+    def persisted(self, number: int, now: int) -> None:
+        """The write of this number is on the disk, all of it and all before it."""
+        self._observe(now)
+        self._persistence.complete(number)
+        self._outbox.release()
+        if isinstance(self._role, Leader):
+            self._advance_commit_index(self._role)
+        elif isinstance(self._role, Candidate) and self._persistence.is_complete(
+            self._persistence.write_for_vote()
+        ):
+            self._count_vote(self._role, self.me)
+
+    def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
+        """The connection to a server was made or was lost. Only a hint: safety never needs it.
+
+        What was in flight on it is sent again; and the loss of the link to the leader is taken
+        as a sign that it may have died, so that an election can begin early.
+        """
+        self._observe(now)
+        if peer == self.leader and not up:
+            self._events.forward_outcomes.extend(self._remote.lose_forwards())
+        role = self._role
+        if isinstance(role, Leader) and peer in role.progress:
+            role.progress[peer].restart()
+        elif isinstance(role, Follower) and role.leader == peer and not up:
+            role.heard_leader_at = None
+            early = self._rng.randrange(self._settings.heartbeat_interval_us)
+            role.election_deadline = min(role.election_deadline, now + early)
+
+    def deadline(self) -> int | None:
+        """When `wake` should be called at the latest."""
+        if isinstance(self._role, Leader):
+            return self._role.deadline()
+        retry = self._remote.deadline()
+        election = self._role.election_deadline
+        return election if retry is None else min(election, retry)
+
+    def wake(self, now: int) -> None:
+        """Lets timers that are due take effect."""
+        self._observe(now)
+        if isinstance(self._role, Leader):
+            if self._settings.check_quorum and not self._role.has_contact(now):
+                self._become_follower()
+        elif now >= self._role.election_deadline:
+            self._stand_for_election()
+
+    def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
+        """Takes in a message of another server. One of a server that is no member is ignored."""
+        self._observe(now)
+        if self.configuration.member(sender) is None:
+            return
+        if isinstance(message, PreVote):
+            self._receive_pre_vote(sender, message)
+            return
+        if isinstance(message, RequestVote) and self._disregards_votes():
+            self._outbox.send(sender, RequestVoteAnswer(message.id, self.current_term, False))
+            return
+        # "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert
+        # to follower" (Figure 2, all servers).
+        if message.term > self.current_term:
+            self._persistence.adopt_term(message.term)
+            self._become_follower()
+        match message:
+            case AppendEntries():
+                self._receive_append_entries(sender, message)
+            case AppendEntriesAnswer():
+                self._receive_append_entries_answer(sender, message)
+            case RequestVote():
+                self._receive_request_vote(sender, message)
+            case RequestVoteAnswer() | PreVoteAnswer():
+                self._receive_vote_answer(sender, message)
+            case ReadIndex():
+                self._receive_read_index(sender, message)
+            case ReadIndexAnswer():
+                self._events.reads.extend(self._remote.read_answered(message))
+            case Forward():
+                self._receive_forward(sender, message)
+            case ForwardAnswer():
+                self._receive_forward_answer(message)
+
+    # ------------------------------------------------------------------ what comes out
+
+    def take_events(self, now: int) -> Events:
+        """What has become known for the layer above; see `Events`."""
+        self._observe(now)
+        if isinstance(self._role, Leader):
+            self._serve_reads(self._role)
+        self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
+        events, self._events = self._events, Events()
+        if self.commit_index > self._handed_out:
+            events.committed = self._log.slice(self._handed_out + 1, self.commit_index)
+            self._handed_out = self.commit_index
+        return events
+
+    def take_ready(self, now: int) -> Ready:
+        """What the driver has to do now; see `Ready`."""
+        self._observe(now)
+        if isinstance(self._role, Leader):
+            self._role.send_pending(self.commit_index, now)
+        elif self.leader is not None:
+            self._remote.send_reads(self.leader, self.current_term, now)
+        return Ready(messages=self._outbox.take(), write=self._persistence.take_write())
+
+    # ------------------------------------------------------------------ elections (§5.2)
+
+    def _stand_for_election(self) -> None:
+        if not self._settings.pre_vote:
+            self._campaign()
+            return
+        role = PreCandidate(election_deadline=self._new_election_deadline())
+        self._role = role
+        for peer in self._peers():
+            role.request_ids[peer] = self._outbox.take_id()
+            question = PreVote(
+                id=role.request_ids[peer],
+                term=self.current_term + 1,
+                last_log_index=self._log.last_index,
+                last_log_term=self._log.last_term,
+            )
+            self._outbox.send(peer, question)
+        self._count_vote(role, self.me)
+
+    def _campaign(self) -> None:
+        # "On conversion to candidate, start election: increment currentTerm, vote for self,
+        # reset election timer, send RequestVote RPCs to all other servers" (Figure 2).
+        self._persistence.adopt_term(self.current_term + 1)
+        self._persistence.vote(self.me)
+        role = Candidate(election_deadline=self._new_election_deadline())
+        self._role = role
+        for peer in self._peers():
+            role.request_ids[peer] = self._outbox.take_id()
+            request = RequestVote(
+                id=role.request_ids[peer],
+                term=self.current_term,
+                last_log_index=self._log.last_index,
+                last_log_term=self._log.last_term,
+            )
+            self._outbox.send_after(self._persistence.write_for_vote(), peer, request)
+
+    def _count_vote(self, role: PreCandidate | Candidate, voter: NodeId) -> None:
+        role.votes.add(voter)
+        if not self.configuration.is_majority(role.votes):
+            return
+        if isinstance(role, PreCandidate):
+            self._campaign()
+        else:
+            self._become_leader()
+
+    def _become_leader(self) -> None:
+        leader = Leader(
+            self.me,
+            configuration=self.configuration,
+            settings=self._settings,
+            persistence=self._persistence,
+            outbox=self._outbox,
+            now=self._now,
+        )
+        self._role = leader
+        if self._settings.no_op:
+            leader.append(EntryKind.NO_OP, b"", self._now)
+        for ticket in self._remote.take_reads():
+            leader.reads.add(LocalRead(ticket))
+
+    def _become_follower(self, leader: NodeId | None = None) -> None:
+        abandoned = self._role.reads.abandon() if isinstance(self._role, Leader) else ()
+        self._role = Follower(election_deadline=self._new_election_deadline(), leader=leader)
+        for read in abandoned:
+            match read:
+                case LocalRead(ticket):
+                    self._remote.add_read(ticket)
+                case RemoteRead(origin, request_id):
+                    answer = ReadIndexAnswer(request_id, self.current_term, None)
+                    self._outbox.send(origin, answer)
+
+    def _new_election_deadline(self) -> int:
+        timeout = self._settings.election_timeout_us
+        return self._now + timeout + self._rng.randrange(timeout)
+
+    def _peers(self) -> list[NodeId]:
+        return [node for node in self.configuration.voter_ids if node != self.me]
+
+    def _receive_pre_vote(self, sender: NodeId, question: PreVote) -> None:
+        granted = (
+            question.term > self.current_term
+            and not self._hears_a_leader()
+            and self._log.is_up_to_date(
+                last_log_index=question.last_log_index, last_log_term=question.last_log_term
+            )
+        )
+        answer = PreVoteAnswer(question.id, self.current_term, granted)
+        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+
+    def _receive_request_vote(self, sender: NodeId, request: RequestVote) -> None:
+        # "1. Reply false if term < currentTerm. 2. If votedFor is null or candidateId, and
+        # candidate's log is at least as up-to-date as receiver's log, grant vote" (Figure 2).
+        granted = (
+            request.term == self.current_term
+            and self._persistence.voted_for in (None, sender)
+            and self._log.is_up_to_date(
+                last_log_index=request.last_log_index, last_log_term=request.last_log_term
+            )
+        )
+        if granted:
+            self._persistence.vote(sender)
+            if isinstance(self._role, Follower):
+                self._role.election_deadline = self._new_election_deadline()
+        answer = RequestVoteAnswer(request.id, self.current_term, granted)
+        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+
+    def _receive_vote_answer(
+        self, sender: NodeId, answer: RequestVoteAnswer | PreVoteAnswer
+    ) -> None:
+        role = self._role
+        if isinstance(answer, PreVoteAnswer):
+            asked = isinstance(role, PreCandidate) and role.request_ids.get(sender) == answer.id
+        else:
+            asked = isinstance(role, Candidate) and role.request_ids.get(sender) == answer.id
+        if asked and answer.vote_granted:
+            assert isinstance(role, PreCandidate | Candidate)
+            self._count_vote(role, sender)
+
+    def _hears_a_leader(self) -> bool:
+        """Whether there is a leader, as far as this server can tell (§4.2.3, §9.6)."""
+        match self._role:
+            case Leader():
+                return True
+            case Follower(heard_leader_at=int(heard_at)):
+                return self._now - heard_at < self._settings.election_timeout_us
+            case _:
+                return False
+
+    def _disregards_votes(self) -> bool:
+        # "if a server receives a RequestVote request within the minimum election timeout of
+        # hearing from a current leader, it does not update its term or grant its vote" (§4.2.3).
+        return self._settings.check_quorum and self._hears_a_leader()
+
+    # ------------------------------------------------------------------ replication (§5.3)
+
+    def _receive_append_entries(self, sender: NodeId, request: AppendEntries) -> None:
+        if request.term < self.current_term:  # "1. Reply false if term < currentTerm"
+            self._refuse_entries(sender, request, conflict_index=0, conflict_term=0)
+            return
+        self._follow(sender)
+        previous = request.prev_log_index
+        # "2. Reply false if log doesn't contain an entry at prevLogIndex whose term matches
+        # prevLogTerm". What a snapshot covers is committed, so it matches.
+        if previous > self._log.last_index:
+            self._refuse_entries(
+                sender, request, conflict_index=self._log.last_index + 1, conflict_term=0
+            )
+            return
+        if previous >= self._log.snapshot.index:
+            term = self._log.term_at(previous)
+            assert term is not None
+            if term != request.prev_log_term:
+                first = self._log.first_index_of_term_at(previous)
+                self._refuse_entries(sender, request, conflict_index=first, conflict_term=term)
+                return
+        self._take_in(request.entries)
+        # "5. If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last
+        # new entry)".
+        match_index = previous + len(request.entries)
+        self.commit_index = max(self.commit_index, min(request.leader_commit, match_index))
+        answer = AppendEntriesAnswer(
+            id=request.id,
+            term=self.current_term,
+            success=True,
+            match_index=match_index,
+            conflict_index=0,
+            conflict_term=0,
+        )
+        self._outbox.send_after(self._persistence.write_for_entries(match_index), sender, answer)
+
+    def _take_in(self, entries: tuple[Entry, ...]) -> None:
+        # "3. If an existing entry conflicts with a new one (same index but different terms),
+        # delete the existing entry and all that follow it. 4. Append any new entries not already
+        # in the log". Without a conflict nothing is deleted: the request may be an old one that
+        # was overtaken.
+        for position, entry in enumerate(entries):
+            if entry.index <= self._log.snapshot.index:
+                continue
+            term = self._log.term_at(entry.index)
+            if term == entry.term:
+                continue
+            if term is not None:
+                assert entry.index > self.commit_index, "a committed entry never changes (§5.4)"
+                self._persistence.truncate_from(entry.index)
+            self._persistence.append(entries[position:])
+            return
+
+    def _refuse_entries(
+        self, sender: NodeId, request: AppendEntries, *, conflict_index: int, conflict_term: int
+    ) -> None:
+        answer = AppendEntriesAnswer(
+            id=request.id,
+            term=self.current_term,
+            success=False,
+            match_index=0,
+            conflict_index=conflict_index,
+            conflict_term=conflict_term,
+        )
+        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+
+    def _follow(self, leader: NodeId) -> None:
+        assert not isinstance(self._role, Leader), "at most one leader in a term (§5.2)"
+        if not isinstance(self._role, Follower) or self._role.leader != leader:
+            self._become_follower(leader)
+        assert isinstance(self._role, Follower)
+        self._role.heard_leader_at = self._now
+        self._role.election_deadline = self._new_election_deadline()
+
+    def _receive_append_entries_answer(self, sender: NodeId, answer: AppendEntriesAnswer) -> None:
+        if isinstance(self._role, Leader) and answer.term == self.current_term:
+            self._role.receive_answer(sender, answer, self._now)
+            self._advance_commit_index(self._role)
+
+    def _advance_commit_index(self, leader: Leader) -> None:
+        self.commit_index = advanced_commit_index(
+            commit_index=self.commit_index,
+            current_term=self.current_term,
+            log=self._log,
+            configuration=self.configuration,
+            match_index_of=leader.match_index_of,
+        )
+
+    # ------------------------------------------------------------------ reads and forwarding
+
+    def _receive_read_index(self, sender: NodeId, request: ReadIndex) -> None:
+        if isinstance(self._role, Leader):
+            self._role.reads.add(RemoteRead(sender, request.id))
+        else:
+            self._outbox.send(sender, ReadIndexAnswer(request.id, self.current_term, None))
+
+    def _serve_reads(self, leader: Leader) -> None:
+        for read in leader.take_confirmed_reads():
+            self._serve_read(read, leader.reads.read_index)
+        if self.has_committed_in_term:
+            leader.begin_read_round(self.commit_index)
+        # A leader without followers is a majority by itself: its round is over at once.
+        for read in leader.take_confirmed_reads():
+            self._serve_read(read, leader.reads.read_index)
+
+    def _serve_read(self, read: Read, read_index: int) -> None:
+        match read:
+            case LocalRead(ticket):
+                self._events.reads.append(ReadyRead(ticket, read_index))
+            case RemoteRead(origin, request_id):
+                answer = ReadIndexAnswer(request_id, self.current_term, read_index)
+                self._outbox.send(origin, answer)
+
+    def _receive_forward(self, sender: NodeId, request: Forward) -> None:
+        if isinstance(self._role, Leader):
+            self._events.forwarded.append(ForwardedProposal(sender, request.id, request.data))
+        else:
+            self._outbox.send(sender, ForwardAnswer(request.id, self.current_term, None))
+
+    def _receive_forward_answer(self, answer: ForwardAnswer) -> None:
+        self._events.forward_outcomes.extend(self._remote.forward_answered(answer))
+
+    # ------------------------------------------------------------------ time
+
+    def _observe(self, now: int) -> None:
+        """Notes the time, and a pause: then nothing that was believed before it may be acted on.
+
+        A leader that did nothing for an election timeout, although heartbeats were due, was
+        stopped and has probably been replaced; it steps down before it handles anything that
+        queued up meanwhile. A server that is far beyond its election deadline gives the leader
+        a new chance, whose messages may be among what queued up.
+        """
+        assert now >= self._now, "the clock is monotonic"
+        timeout = self._settings.election_timeout_us
+        silent_for = now - self._now
+        self._now = now
+        if not isinstance(self._role, Leader):
+            if now - self._role.election_deadline > timeout:
+                self._role.election_deadline = self._new_election_deadline()
+        elif self._settings.check_quorum and self._peers() and silent_for > timeout:
+            self._become_follower()

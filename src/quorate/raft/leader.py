@@ -1,0 +1,224 @@
+"""A leader's own state and its rules (Figure 2, "Rules for Servers: Leaders").
+
+Exists only while the server leads; a server that steps down loses it whole.
+"""
+
+from quorate.raft.configuration import Configuration, NodeId
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
+from quorate.raft.outbox import Outbox
+from quorate.raft.persistence import Persistence
+from quorate.raft.progress import Progress
+from quorate.raft.reads import Read, ReadRounds
+from quorate.raft.settings import Settings
+
+
+class Leader:
+    """Replicates the log to the followers.
+
+    Args:
+        me: this server.
+        configuration: the members of the cluster.
+        settings: timeouts and limits.
+        persistence: the log, to which the leader only ever appends (Raft §5.3).
+        outbox: where requests go.
+        now: when it was elected, in microseconds.
+    """
+
+    def __init__(
+        self,
+        me: NodeId,
+        *,
+        configuration: Configuration,
+        settings: Settings,
+        persistence: Persistence,
+        outbox: Outbox,
+        now: int,
+    ) -> None:
+        self._me = me
+        self._configuration = configuration
+        self._settings = settings
+        self._persistence = persistence
+        self._outbox = outbox
+        self._elected_at = now
+        self._time_at_election_ms = persistence.log.last_time_ms
+        self.first_index_of_term = persistence.log.last_index + 1
+        self.reads = ReadRounds()
+        self.progress = {
+            peer: Progress(next_index=persistence.log.last_index + 1, now=now)
+            for peer in configuration.voter_ids
+            if peer != me
+        }
+
+    # ------------------------------------------------------------------ the log
+
+    def append(self, kind: EntryKind, data: bytes, now: int) -> Entry:
+        """Appends a new entry to the leader's log, stamped with cluster time.
+
+        Cluster time is that of the last entry at the election plus the monotonic time since, so
+        it never goes back and no wall clock can move it.
+        """
+        entry = Entry(
+            index=self._persistence.log.last_index + 1,
+            term=self._persistence.current_term,
+            time_ms=self._time_at_election_ms + (now - self._elected_at) // 1000,
+            kind=kind,
+            data=data,
+        )
+        self._persistence.append((entry,))
+        return entry
+
+    def match_index_of(self, node: NodeId) -> int:
+        """Up to where a server's durable log equals the leader's.
+
+        The leader counts itself only up to what its own disk holds: it writes in parallel with
+        its followers (dissertation §10.2.1).
+        """
+        if node == self._me:
+            return self._persistence.durable_index
+        return self.progress[node].match_index
+
+    # ------------------------------------------------------------------ sending
+
+    def send_pending(self, commit_index: int, now: int) -> None:
+        """Sends each follower what it lacks, as far as its window allows, or a heartbeat."""
+        for peer, progress in self.progress.items():
+            progress.expire(now)
+            self._send_entries(peer, progress, commit_index, now)
+            if self._heartbeat_is_due(progress, now) or self._owes_confirmation(progress):
+                self._send_heartbeat(peer, progress, commit_index, now)
+
+    def deadline(self) -> int | None:
+        """When the next heartbeat is due or a request counts as lost; None without followers."""
+        due: list[int] = []
+        for progress in self.progress.values():
+            if progress.last_sent_at is not None:
+                due.append(progress.last_sent_at + self._settings.heartbeat_interval_us)
+            expiry = progress.earliest_expiry()
+            if expiry is not None:
+                due.append(expiry)
+        return min(due, default=None)
+
+    def _send_entries(self, peer: NodeId, progress: Progress, commit_index: int, now: int) -> None:
+        log = self._persistence.log
+        while progress.next_index <= log.last_index and progress.may_send(
+            self._settings.max_appends_in_flight
+        ):
+            previous = progress.next_index - 1
+            previous_term = log.term_at(previous)
+            if previous_term is None:
+                # The entries were compacted: this follower needs a snapshot.
+                return
+            entries = log.slice_bytes(progress.next_index, self._settings.max_append_bytes)
+            request_id = self._outbox.take_id()
+            self._outbox.send(
+                peer,
+                AppendEntries(
+                    id=request_id,
+                    term=self._persistence.current_term,
+                    prev_log_index=previous,
+                    prev_log_term=previous_term,
+                    leader_commit=commit_index,
+                    entries=entries,
+                ),
+            )
+            progress.sent(
+                request_id,
+                prev_log_index=previous,
+                last_index=entries[-1].index,
+                expires_at=now + self._settings.append_timeout_us,
+            )
+            self._note_sent(progress, request_id, now)
+
+    def _send_heartbeat(
+        self, peer: NodeId, progress: Progress, commit_index: int, now: int
+    ) -> None:
+        # It goes on from where the logs are known to match, so it cannot fail for a conflict,
+        # needs no slot, and tells the follower as much of the commit index as is safe.
+        log = self._persistence.log
+        previous = max(progress.match_index, log.snapshot.index)
+        previous_term = log.term_at(previous)
+        assert previous_term is not None
+        request_id = self._outbox.take_id()
+        self._outbox.send(
+            peer,
+            AppendEntries(
+                id=request_id,
+                term=self._persistence.current_term,
+                prev_log_index=previous,
+                prev_log_term=previous_term,
+                leader_commit=commit_index,
+                entries=(),
+            ),
+        )
+        self._note_sent(progress, request_id, now)
+
+    def _note_sent(self, progress: Progress, request_id: int, now: int) -> None:
+        progress.last_sent_at = now
+        progress.last_sent_id = request_id
+
+    def _heartbeat_is_due(self, progress: Progress, now: int) -> bool:
+        if progress.last_sent_at is None:
+            return True
+        return now >= progress.last_sent_at + self._settings.heartbeat_interval_us
+
+    def _owes_confirmation(self, progress: Progress) -> bool:
+        """Whether a read round waits for an answer that was not even asked for."""
+        return self.reads.is_under_way and progress.last_sent_id < self.reads.first_id
+
+    # ------------------------------------------------------------------ answers
+
+    def receive_answer(self, peer: NodeId, answer: AppendEntriesAnswer, now: int) -> None:
+        """Takes in a follower's answer of the leader's own term."""
+        progress = self.progress[peer]
+        progress.last_contact_at = now
+        progress.acknowledged_id = max(progress.acknowledged_id, answer.id)
+        if answer.success:
+            progress.succeeded(answer.id, match_index=answer.match_index)
+        else:
+            progress.failed(answer.id, next_index=self._next_index_after_conflict(answer))
+
+    def _next_index_after_conflict(self, answer: AppendEntriesAnswer) -> int:
+        """Where the logs may match, by the follower's hints (Raft §5.3, fast backtracking).
+
+        If the leader has entries of the conflicting term, after the last of them; else where
+        the follower's entries of that term begin, so that one answer skips a whole term.
+        """
+        if answer.conflict_term:
+            mine = self._persistence.log.last_index_of_term(
+                answer.conflict_term, at_most=self._persistence.log.last_index
+            )
+            if mine is not None:
+                return mine + 1
+        return answer.conflict_index
+
+    # ------------------------------------------------------------------ its majority
+
+    def begin_read_round(self, commit_index: int) -> None:
+        """Begins a round for the reads that wait, unless one is under way.
+
+        Args:
+            commit_index: must cover an entry of the leader's own term (§6.4).
+        """
+        self.reads.begin(read_index=commit_index, first_id=self._outbox.next_id)
+
+    def take_confirmed_reads(self) -> list[Read]:
+        """The reads that may be served at `reads.read_index`."""
+        if not self.reads.is_under_way:
+            return []
+        return self.reads.take_confirmed(self._acknowledged_id())
+
+    def _acknowledged_id(self) -> int:
+        # The greatest request id such that a majority answered that request or a later one.
+        return self._configuration.majority_value(
+            lambda node: (
+                self._outbox.next_id if node == self._me else self.progress[node].acknowledged_id
+            )
+        )
+
+    def has_contact(self, now: int) -> bool:
+        """Whether a majority answered within the last election timeout (dissertation §6.2)."""
+        last_contact = self._configuration.majority_value(
+            lambda node: now if node == self._me else self.progress[node].last_contact_at
+        )
+        return now - last_contact < self._settings.election_timeout_us

@@ -1,0 +1,103 @@
+"""The log in memory, from the last snapshot on (Raft §5.3, §7).
+
+Index and term of the entry just before the first one are known from the snapshot, so that the
+consistency check of AppendEntries works at the log's very beginning too. What is durable and
+what is committed is not this module's business.
+"""
+
+from collections.abc import Sequence
+
+from quorate.raft.entry import Entry
+from quorate.raft.ready import SnapshotMetadata
+
+
+class RaftLog:
+    """Consecutive entries after a snapshot.
+
+    Args:
+        snapshot: what the log begins after.
+        entries: consecutive, beginning at `snapshot.index + 1`.
+    """
+
+    def __init__(self, snapshot: SnapshotMetadata, entries: Sequence[Entry] = ()) -> None:
+        self.snapshot = snapshot
+        self._entries: list[Entry] = []
+        for entry in entries:
+            self.append(entry)
+
+    @property
+    def first_index(self) -> int:
+        """The index of the first entry that the log holds or will hold."""
+        return self.snapshot.index + 1
+
+    @property
+    def last_index(self) -> int:
+        """The index of the last entry; that of the snapshot if there is none."""
+        return self.snapshot.index + len(self._entries)
+
+    @property
+    def last_term(self) -> int:
+        """The term of the last entry."""
+        return self._entries[-1].term if self._entries else self.snapshot.term
+
+    @property
+    def last_time_ms(self) -> int:
+        """The cluster time of the last entry, in milliseconds."""
+        return self._entries[-1].time_ms if self._entries else self.snapshot.time_ms
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at `index`; None if the log does not know it."""
+        if self.first_index <= index <= self.last_index:
+            return self._entries[index - self.first_index].term
+        return self.snapshot.term if index == self.snapshot.index else None
+
+    def first_index_of_term_at(self, index: int) -> int:
+        """The first index that the log holds of the term of its entry at `index`."""
+        position = index - self.first_index
+        term = self._entries[position].term
+        while position > 0 and self._entries[position - 1].term == term:
+            position -= 1
+        return self.first_index + position
+
+    def last_index_of_term(self, term: int, *, at_most: int) -> int | None:
+        """The last index up to `at_most` whose entry has this term; None if there is none."""
+        for index in range(min(at_most, self.last_index), self.snapshot.index - 1, -1):
+            found = self.term_at(index)
+            assert found is not None
+            if found <= term:
+                return index if found == term else None
+        return None
+
+    def slice(self, first: int, last: int) -> tuple[Entry, ...]:
+        """The entries from `first` to `last`, both included."""
+        assert first >= self.first_index, "entries before the log's beginning are gone"
+        assert last <= self.last_index
+        return tuple(self._entries[first - self.first_index : last - self.snapshot.index])
+
+    def slice_bytes(self, first: int, max_bytes: int) -> tuple[Entry, ...]:
+        """Entries from `first` on with at most `max_bytes` of data, but at least one."""
+        assert self.first_index <= first <= self.last_index
+        begin = first - self.first_index
+        end = begin
+        size = 0
+        while end < len(self._entries):
+            size += len(self._entries[end].data)
+            if size > max_bytes and end > begin:
+                break
+            end += 1
+        return tuple(self._entries[begin:end])
+
+    def append(self, entry: Entry) -> None:
+        """Adds the next entry."""
+        assert entry.index == self.last_index + 1, "the log has no gaps"
+        assert entry.term >= self.last_term, "terms in the log never decrease"
+        self._entries.append(entry)
+
+    def truncate_from(self, index: int) -> None:
+        """Forgets the entry at `index` and all that follow it."""
+        assert self.first_index <= index <= self.last_index
+        del self._entries[index - self.first_index :]
+
+    def is_up_to_date(self, *, last_log_index: int, last_log_term: int) -> bool:
+        """Whether a candidate's log is at least as up-to-date as this one (Raft §5.4.1)."""
+        return (last_log_term, last_log_index) >= (self.last_term, self.last_index)

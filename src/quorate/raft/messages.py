@@ -1,0 +1,126 @@
+"""What servers say to each other: one struct for each message of the protocol.
+
+Every message is a request with an `id`, unique for its sender across restarts, or the answer to
+a request, with the request's `id`. A request has at most one answer, which may be lost or late.
+So the protocol fits streams of frames and remote procedure calls alike. Who sent a message is
+the link's business and comes beside it.
+
+Names and fields are those of Figure 2 of the Raft paper, as far as it has them.
+"""
+
+import msgspec
+
+from quorate.raft.entry import Entry
+
+
+class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Would you vote for me in `term`? Changes nothing at either end (dissertation §9.6)."""
+
+    id: int
+    term: int
+    last_log_index: int
+    last_log_term: int
+
+
+class PreVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The answer to `PreVote`; `term` is the answering server's current term."""
+
+    id: int
+    term: int
+    vote_granted: bool
+
+
+class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """The RequestVote RPC (Raft §5.2, §5.4.1)."""
+
+    id: int
+    term: int
+    last_log_index: int
+    last_log_term: int
+
+
+class RequestVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The results of the RequestVote RPC."""
+
+    id: int
+    term: int
+    vote_granted: bool
+
+
+class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The AppendEntries RPC (Raft §5.3); without entries it is a heartbeat (§5.2)."""
+
+    id: int
+    term: int
+    prev_log_index: int
+    prev_log_term: int
+    leader_commit: int
+    entries: tuple[Entry, ...]
+
+
+class AppendEntriesAnswer(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The results of the AppendEntries RPC, with the fast backtracking of §5.3.
+
+    Attributes:
+        id: the request's id.
+        term: the follower's current term.
+        success: whether the follower's log matches the leader's up to `match_index`.
+        match_index: on success the last index that the request vouched for, durable at the
+            follower; 0 otherwise.
+        conflict_index: on failure the first index that the leader should try: the first entry
+            of the conflicting term, or the one after the follower's last entry.
+        conflict_term: on failure the term of the follower's entry at `prev_log_index`; 0 if it
+            has none there.
+    """
+
+    id: int
+    term: int
+    success: bool
+    match_index: int
+    conflict_index: int
+    conflict_term: int
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """A follower asks its leader from which index on a read is linearizable (§6.4)."""
+
+    id: int
+    term: int
+
+
+class ReadIndexAnswer(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """The answer to `ReadIndex`; no `read_index` if the asked server cannot tell."""
+
+    id: int
+    term: int
+    read_index: int | None
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """A server passes proposals on to the leader; `data` is opaque to Raft."""
+
+    id: int
+    term: int
+    data: bytes
+
+
+class ForwardAnswer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """The answer to `Forward`; no `data` if the asked server is not the leader."""
+
+    id: int
+    term: int
+    data: bytes | None
+
+
+PeerMessage = (
+    PreVote
+    | PreVoteAnswer
+    | RequestVote
+    | RequestVoteAnswer
+    | AppendEntries
+    | AppendEntriesAnswer
+    | ReadIndex
+    | ReadIndexAnswer
+    | Forward
+    | ForwardAnswer
+)

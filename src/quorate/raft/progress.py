@@ -1,0 +1,104 @@
+"""What a leader knows of one follower's log, and the flow of AppendEntries to it.
+
+Two states, as in the dissertation's pipelining (§10.2.1):
+
+* probing: the leader does not know where the logs match. One request at a time, until one
+  succeeds.
+* pipelining: the logs match up to `match_index`, and the leader sends on without waiting, up to
+  a number of unanswered requests. `next_index` runs ahead of the answers.
+
+A request that was not answered in time, or that failed, leads back to probing. A slot is free
+again when its answer comes or its own timer ends, whatever becomes of the call that carried it.
+"""
+
+import msgspec
+
+
+class _Slot(msgspec.Struct, gc=False):
+    """One unanswered AppendEntries with entries (or a probe)."""
+
+    prev_log_index: int
+    expires_at: int
+
+
+class Progress:
+    """One follower, as its leader sees it.
+
+    Attributes:
+        match_index: the log is known to be durable at the follower and equal up to here.
+        next_index: the first entry to send next.
+        probing: see the module header.
+        acknowledged_id: the greatest id of a request of this leader that was answered in its
+            term. The follower acknowledged the leader some time after it was sent.
+        last_contact_at: when an answer last came, in microseconds.
+        last_sent_at: when anything was last sent, in microseconds; None before that.
+        last_sent_id: the id of the last request that was sent.
+    """
+
+    def __init__(self, *, next_index: int, now: int) -> None:
+        self.match_index = 0
+        self.next_index = next_index
+        self.probing = True
+        self.acknowledged_id = 0
+        self.last_contact_at = now
+        self.last_sent_at: int | None = None
+        self.last_sent_id = 0
+        self._slots: dict[int, _Slot] = {}
+
+    def may_send(self, max_in_flight: int) -> bool:
+        """Whether another AppendEntries with entries may be sent now."""
+        return len(self._slots) < (1 if self.probing else max_in_flight)
+
+    def sent(
+        self, request_id: int, *, prev_log_index: int, last_index: int, expires_at: int
+    ) -> None:
+        """An AppendEntries with the entries up to `last_index` is on its way."""
+        self._slots[request_id] = _Slot(prev_log_index, expires_at)
+        if not self.probing:
+            self.next_index = last_index + 1
+
+    def earliest_expiry(self) -> int | None:
+        """When the oldest unanswered request counts as lost, in microseconds."""
+        oldest = next(iter(self._slots.values()), None)
+        return None if oldest is None else oldest.expires_at
+
+    def expire(self, now: int) -> None:
+        """Begins again where the logs match if a request was lost."""
+        earliest = self.earliest_expiry()
+        if earliest is not None and earliest <= now:
+            self.restart()
+
+    def restart(self) -> None:
+        """Forgets what is in flight and begins again after `match_index`.
+
+        If nothing matched yet, the search goes on where it was.
+        """
+        self._slots.clear()
+        if not self.probing:
+            self.probing = True
+            self.next_index = self.match_index + 1
+
+    def succeeded(self, request_id: int, *, match_index: int) -> None:
+        """The follower's log is durable and equal to the leader's up to `match_index`.
+
+        That stays true for the whole term, so it counts even if the request was given up.
+        """
+        answered_in_time = self._slots.pop(request_id, None) is not None
+        self.match_index = max(self.match_index, match_index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        if answered_in_time:
+            self.probing = False
+
+    def failed(self, request_id: int, *, next_index: int) -> None:
+        """The follower has no matching entry where this request wanted to go on.
+
+        Args:
+            request_id: an answer to a request that was given up already changes nothing.
+            next_index: where to try next, by the answer's hints.
+        """
+        slot = self._slots.get(request_id)
+        if slot is None:
+            return
+        self._slots.clear()
+        self.probing = True
+        self.next_index = max(self.match_index + 1, min(next_index, slot.prev_log_index))

@@ -1,0 +1,74 @@
+"""Linearizable reads without writing to the log: ReadIndex (dissertation §6.4).
+
+A leader may serve a read at its commit index once a majority has confirmed, *after the read
+arrived*, that it is still the leader. All reads that wait share one round of confirmations. A
+round is named by the id of the first request that may confirm it: ids only grow, and each
+request is sent after the round began, so an answer to that id or a later one proves that its
+sender still followed this leader then. An answer to anything sent before the round proves
+nothing for it; this is why a round cannot be mistaken for an earlier one.
+"""
+
+import msgspec
+
+from quorate.raft.configuration import NodeId
+
+
+class LocalRead(msgspec.Struct, frozen=True, gc=False):
+    """A read that this server's own clients wait for."""
+
+    ticket: int
+
+
+class RemoteRead(msgspec.Struct, frozen=True, gc=False):
+    """A follower's `ReadIndex` request."""
+
+    origin: NodeId
+    request_id: int
+
+
+Read = LocalRead | RemoteRead
+
+
+class ReadRounds:
+    """The reads that wait at a leader: one round under way, the others for the next."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Read] = []
+        self._round: list[Read] = []
+        self.read_index = 0
+        """The index at which the reads of the round under way are served."""
+        self.first_id = 0
+        """The first request whose answer confirms the round under way."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a round waits for its majority."""
+        return bool(self._round)
+
+    def add(self, read: Read) -> None:
+        """A read has arrived; it takes part in the next round."""
+        self._waiting.append(read)
+
+    def begin(self, *, read_index: int, first_id: int) -> None:
+        """Begins a round for all reads that wait, unless one is under way.
+
+        Args:
+            read_index: the leader's commit index, which covers an entry of its own term.
+            first_id: the id of the leader's next request.
+        """
+        if self._round or not self._waiting:
+            return
+        self._round, self._waiting = self._waiting, []
+        self.read_index = read_index
+        self.first_id = first_id
+
+    def take_confirmed(self, acknowledged_id: int) -> list[Read]:
+        """The reads of the round, if a majority has answered a request of this id or a later."""
+        if acknowledged_id < self.first_id:
+            return []
+        confirmed, self._round = self._round, []
+        return confirmed
+
+    def abandon(self) -> list[Read]:
+        """All reads that were not confirmed, because this server no longer leads."""
+        return self._round + self._waiting

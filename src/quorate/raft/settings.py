@@ -1,0 +1,46 @@
+"""The settings of the core: timeouts, the options of the algorithm, and its limits."""
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one server runs Raft. All servers of a cluster should have the same settings.
+
+    Attributes:
+        election_timeout_us: the least time without a leader before an election; each wait is
+            drawn from [1, 2) times this. Also how long a leader goes on without a majority.
+        heartbeat_interval_us: how long a leader stays silent towards a follower at most.
+        append_timeout_us: after this time an unanswered AppendEntries counts as lost.
+        forward_timeout_us: after this time an unanswered forwarded proposal counts as lost.
+        max_appends_in_flight: AppendEntries with entries that may be unanswered, per follower.
+        max_append_bytes: data in one AppendEntries; one entry always fits.
+        pre_vote: ask before raising the term (dissertation §9.6).
+        check_quorum: a leader without a majority steps down, and a vote is refused while a
+            leader is heard (dissertation §6.2, §4.2.3).
+        no_op: a new leader begins its term with an empty entry (Raft §8). Without it, reads
+            must go through the log until the term has a committed entry.
+    """
+
+    election_timeout_us: int = 500_000
+    heartbeat_interval_us: int = 100_000
+    append_timeout_us: int = 250_000
+    forward_timeout_us: int = 1_000_000
+    max_appends_in_flight: int = 8
+    max_append_bytes: int = 1024 * 1024
+    pre_vote: bool = True
+    check_quorum: bool = True
+    no_op: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heartbeat_interval_us < self.election_timeout_us:
+            raise ValueError(
+                "heartbeat_interval_us must be positive and below election_timeout_us; "
+                f"got {self.heartbeat_interval_us} and {self.election_timeout_us}"
+            )
+        if self.append_timeout_us <= 0 or self.forward_timeout_us <= 0:
+            raise ValueError(
+                "append_timeout_us and forward_timeout_us must be positive; "
+                f"got {self.append_timeout_us} and {self.forward_timeout_us}"
+            )
+        if self.max_appends_in_flight < 1 or self.max_append_bytes < 1:
+            raise ValueError("max_appends_in_flight and max_append_bytes must be at least 1")

@@ -1,0 +1,36 @@
+"""What a replica tells those who gave it an operation or a read."""
+
+from typing import Any
+
+import msgspec
+
+from quorate.codec.batch import OperationResult
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False):
+    """The operation went through the log; this is its result, whether it executed or not."""
+
+    ticket: int
+    result: OperationResult
+
+
+class NotProposed(msgspec.Struct, frozen=True, gc=False):
+    """The operation reached no leader's log and never will by this submission."""
+
+    ticket: int
+
+
+class Interrupted(msgspec.Struct, frozen=True, gc=False):
+    """The leader changed or fell silent: this submission may still be executed, or never."""
+
+    ticket: int
+
+
+Outcome = Completed | NotProposed | Interrupted
+
+
+class ReadAnswer(msgspec.Struct, frozen=True):
+    """A linearizable read was served."""
+
+    ticket: int
+    value: Any

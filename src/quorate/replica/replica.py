@@ -1,0 +1,249 @@
+"""A replica: Raft, the replicated state, and those who wait for it, in one object without I/O.
+
+Operations and reads are *submitted* with a ticket and end with one outcome for that ticket. A
+submission is one attempt: it goes into the log if this server leads, is passed on to the leader
+otherwise, and is never repeated here. Whoever submitted it knows from the outcome whether it may
+have been executed, and may submit again: sessions see to it that it counts once.
+
+Who waits for an index waits for that index *and term*. When this server stops leading, all who
+wait are told at once that they are `Interrupted`; so nobody is left hanging, and nobody gets the
+result of another entry that took the place of his.
+"""
+
+from collections.abc import Sequence
+from typing import Generic
+
+import msgspec
+
+from quorate.codec.batch import (
+    OpenSession,
+    Operation,
+    OperationResult,
+    decode_batch,
+    decode_results,
+    encode_batch,
+    encode_results,
+    operation_bytes,
+)
+from quorate.codec.errors import DecodeError
+from quorate.raft.configuration import NodeId
+from quorate.raft.core import Raft
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.messages import PeerMessage
+from quorate.raft.ready import (
+    ForwardAnswered,
+    ForwardedProposal,
+    ForwardLost,
+    ForwardOutcome,
+    ForwardRefused,
+)
+from quorate.replica.outcomes import (
+    Completed,
+    Interrupted,
+    NotProposed,
+    Outcome,
+    ReadAnswer,
+)
+from quorate.replica.replicated_state import QueryT, ReplicatedState, ResultT
+from quorate.replica.waiting_reads import WaitingReads
+
+
+class ReplicaLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Local limits; they only ever refuse before anything is proposed.
+
+    Attributes:
+        max_batch_bytes: commands in one entry; a single operation always fits.
+        max_uncommitted_bytes: data that a leader takes into its log before it is committed.
+            Beyond it, proposals wait or are refused as `NotProposed`.
+    """
+
+    max_batch_bytes: int = 1024 * 1024
+    max_uncommitted_bytes: int = 64 * 1024 * 1024
+
+
+class _Proposed(msgspec.Struct, frozen=True):
+    """An entry of ours in the log, and who waits for it."""
+
+    term: int
+    size: int
+    waiting: tuple[int, ...] | ForwardedProposal
+
+
+class Replica(Generic[QueryT, ResultT]):
+    """One server's copy of the replicated state machine.
+
+    Args:
+        raft: the consensus core.
+        state: the state machine with its sessions, as of `raft`'s snapshot.
+        limits: local limits.
+    """
+
+    def __init__(
+        self,
+        raft: Raft,
+        state: ReplicatedState[QueryT, ResultT],
+        limits: ReplicaLimits | None = None,
+    ) -> None:
+        self._raft = raft
+        self._state = state
+        self._limits = limits or ReplicaLimits()
+        self._queue: list[tuple[int, Operation]] = []
+        self._proposed: dict[int, _Proposed] = {}
+        self._proposed_bytes = 0
+        self._forwarded: dict[int, tuple[int, ...]] = {}
+        self._next_forward = 1
+        self._reads: WaitingReads[QueryT] = WaitingReads()
+        self._outcomes: list[Outcome] = []
+
+    # ------------------------------------------------------------------ what goes in
+
+    def submit(self, ticket: int, operation: Operation) -> None:
+        """Tries once to get the operation executed. One `Outcome` with this ticket follows."""
+        self._queue.append((ticket, operation))
+
+    def read(self, ticket: int, query: QueryT) -> None:
+        """Asks for a linearizable read. A `ReadAnswer` follows once a leader can confirm it."""
+        self._reads.add(ticket, query)
+
+    def cancel_read(self, ticket: int) -> None:
+        """Nobody waits for this read any more."""
+        self._reads.cancel(ticket)
+
+    def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
+        """Takes in a message of another server."""
+        self._raft.receive(sender, message, now)
+
+    # ------------------------------------------------------------------ what comes out
+
+    def take_outcomes(self, now: int) -> tuple[list[Outcome], list[ReadAnswer]]:
+        """Applies what is committed; returns what has become of submissions and reads."""
+        answers: list[ReadAnswer] = []
+        while True:
+            self._ask_for_read_index(now)
+            events = self._raft.take_events(now)
+            for entry in events.committed:
+                self._settle(entry, self._state.apply(entry))
+            for outcome in events.forward_outcomes:
+                self._settle_forward(outcome)
+            for read in events.reads:
+                self._reads.confirmed(read.index)
+            for proposal in events.forwarded:
+                self._propose_forwarded(proposal, now)
+            ready_reads = self._reads.take_ready(self._state.last_applied)
+            answers.extend(
+                ReadAnswer(ticket, self._state.query(query)) for ticket, query in ready_reads
+            )
+            if not (events.committed or events.reads or events.forwarded):
+                break
+        self._interrupt_if_deposed()
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes, answers
+
+    # ------------------------------------------------------------------ submissions
+
+    def propose(self, now: int) -> None:
+        """Hands what was submitted to the leader, be it this server or another."""
+        queue, self._queue = self._queue, []
+        for batch in _batches(queue, self._limits.max_batch_bytes):
+            tickets = tuple(ticket for ticket, _ in batch)
+            data = encode_batch(tuple(operation for _, operation in batch))
+            if self._raft.is_leader:
+                if not self._propose(data, tickets, now):
+                    self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
+            elif self._raft.forward(self._next_forward, data, now):
+                self._forwarded[self._next_forward] = tickets
+                self._next_forward += 1
+            else:
+                self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
+
+    def _propose(self, data: bytes, waiting: tuple[int, ...] | ForwardedProposal, now: int) -> bool:
+        if self._proposed_bytes >= self._limits.max_uncommitted_bytes:
+            return False
+        entry = self._raft.propose(data, now)
+        if entry is None:
+            return False
+        self._proposed[entry.index] = _Proposed(entry.term, len(data), waiting)
+        self._proposed_bytes += len(data)
+        return True
+
+    def _propose_forwarded(self, proposal: ForwardedProposal, now: int) -> None:
+        # Validate at the gateway: what is in the log is trusted by all servers for ever.
+        if not _is_valid_batch(proposal.data) or not self._propose(proposal.data, proposal, now):
+            self._raft.answer_forward(proposal, None)
+
+    def _settle(self, entry: Entry, results: tuple[OperationResult, ...]) -> None:
+        proposed = self._proposed.pop(entry.index, None)
+        if proposed is None:
+            return
+        self._proposed_bytes -= proposed.size
+        ours = proposed.term == entry.term and entry.kind is EntryKind.DATA
+        match proposed.waiting:
+            case ForwardedProposal() as proposal:
+                data = encode_results(results) if ours else None
+                self._raft.answer_forward(proposal, data)
+            case tickets if ours:
+                self._complete(tickets, results)
+            case tickets:
+                # Another entry is committed at our index, so ours never will be.
+                self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
+
+    def _settle_forward(self, outcome: ForwardOutcome) -> None:
+        tickets = self._forwarded.pop(outcome.ticket)
+        match outcome:
+            case ForwardAnswered(data=data):
+                self._complete(tickets, decode_results(data))
+            case ForwardRefused():
+                self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
+            case ForwardLost():
+                self._outcomes.extend(Interrupted(ticket) for ticket in tickets)
+
+    def _complete(self, tickets: Sequence[int], results: Sequence[OperationResult]) -> None:
+        for ticket, result in zip(tickets, results, strict=True):
+            self._outcomes.append(Completed(ticket, result))
+
+    def _interrupt_if_deposed(self) -> None:
+        # Runs after everything committed was applied: who is still waiting does so for an entry
+        # of an earlier leadership, whose fate is now another leader's business.
+        if not self._proposed:
+            return
+        led_term = self._raft.current_term if self._raft.is_leader else None
+        deposed = [index for index, p in self._proposed.items() if p.term != led_term]
+        for index in deposed:
+            proposed = self._proposed.pop(index)
+            self._proposed_bytes -= proposed.size
+            if not isinstance(proposed.waiting, ForwardedProposal):
+                self._outcomes.extend(Interrupted(ticket) for ticket in proposed.waiting)
+
+    # ------------------------------------------------------------------ reads
+
+    def _ask_for_read_index(self, now: int) -> None:
+        ticket = self._reads.begin()
+        if ticket is not None:
+            self._raft.read(ticket, now)
+
+
+def _batches(
+    queue: list[tuple[int, Operation]], max_bytes: int
+) -> list[list[tuple[int, Operation]]]:
+    """Splits operations into batches, in order, each with at most one `OpenSession`."""
+    batches: list[list[tuple[int, Operation]]] = []
+    size = max_bytes
+    opens = False
+    for item in queue:
+        is_open = isinstance(item[1], OpenSession)
+        bytes_ = operation_bytes(item[1])
+        if size + bytes_ > max_bytes or (opens and is_open):
+            batches.append([])
+            size, opens = 0, False
+        batches[-1].append(item)
+        size += bytes_
+        opens = opens or is_open
+    return batches
+
+
+def _is_valid_batch(data: bytes) -> bool:
+    try:
+        operations = decode_batch(data)
+    except DecodeError:
+        return False
+    return sum(isinstance(operation, OpenSession) for operation in operations) <= 1
