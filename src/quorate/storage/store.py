@@ -1,0 +1,135 @@
+"""The door to the data directory: everything that a node reads from and writes to its disk.
+
+`Store.initialize` once, `Store.open` at each start. A `StorageError` from any method ends the
+store's life, and with it the node's: nothing may be acknowledged that was not durable before.
+"""
+
+from typing import Self
+
+from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.storage.disk import Disk
+from quorate.storage.errors import DiskFullError, IdentityError
+from quorate.storage.identity import Identity, has_identity, load_identity, save_identity
+from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
+from quorate.storage.wal import WriteAheadLog
+
+
+class Store:
+    """An open data directory.
+
+    `append` and `sync` may run in a thread, one call at a time, and `prepare_next_segment` in
+    another; everything else belongs to the thread that opened the store.
+
+    Attributes:
+        identity: whose directory this is; `boot` counts this start already.
+        durable_state: what the disk held when the store was opened, for the Raft core.
+    """
+
+    def __init__(
+        self, disk: Disk, identity: Identity, log: WriteAheadLog, durable_state: DurableState
+    ) -> None:
+        self.identity = identity
+        self.durable_state = durable_state
+        self._disk = disk
+        self._log = log
+
+    @staticmethod
+    def initialize(
+        disk: Disk,
+        *,
+        cluster_id: str,
+        node: NodeId,
+        data_id: str,
+        members: tuple[Member, ...],
+        segment_size: int = DEFAULT_SEGMENT_SIZE,
+    ) -> None:
+        """Make the directory that of a new node. A crash in between leaves it uninitialised.
+
+        Args:
+            disk: the directory.
+            cluster_id: the cluster that the node belongs to.
+            node: the node's number.
+            data_id: random, of this directory alone.
+            members: the members that the cluster starts with.
+            segment_size: bytes of the log's first segment.
+
+        Raises:
+            IdentityError: the directory is a node's already.
+        """
+        if has_identity(disk):
+            identity = load_identity(disk)
+            raise IdentityError(
+                f"{disk.location('')} is already the data directory of node {identity.node} of "
+                f"cluster {identity.cluster_id}: start it without `--initialize`"
+            )
+        identity = Identity(cluster_id=cluster_id, node=node, data_id=data_id, members=members)
+        WriteAheadLog.create(disk, _beginning(identity), segment_size=segment_size)
+        save_identity(disk, identity)
+
+    @classmethod
+    def open(cls, disk: Disk, *, segment_size: int = DEFAULT_SEGMENT_SIZE) -> Self:
+        """Read everything and count the start. Damaged data is left untouched.
+
+        Args:
+            disk: the directory.
+            segment_size: bytes of each new segment of the log.
+
+        Raises:
+            IdentityError: the directory is not initialised.
+            CorruptionError: a file is not what was written.
+            UnsupportedFormatError: another version of Quorate wrote it.
+        """
+        identity = load_identity(disk)
+        log, state = WriteAheadLog.open(disk, _beginning(identity), segment_size=segment_size)
+        identity = identity.with_next_boot()
+        save_identity(disk, identity)
+        return cls(disk, identity, log, state)
+
+    @property
+    def raft_state_bytes(self) -> int:
+        """Bytes of the newest term and vote and all live entries with their framing."""
+        return self._log.raft_state_bytes
+
+    def append(self, write: LogWrite) -> None:
+        """Write to the log; durable after the next `sync`, which comes before the next append."""
+        self._log.append(write)
+
+    def sync(self) -> None:
+        """Make the appended write durable."""
+        self._log.sync()
+
+    @property
+    def needs_next_segment(self) -> bool:
+        """Whether it is time for `prepare_next_segment`."""
+        return self._log.needs_next_segment
+
+    def prepare_next_segment(self) -> DiskFullError | None:
+        """Preallocate ahead of time; see `WriteAheadLog.prepare_next_segment`."""
+        return self._log.prepare_next_segment()
+
+    def known_data_id(self, peer: NodeId) -> str | None:
+        """The `data_id` that a peer is remembered with; None if it was never heard."""
+        return self.identity.peer_data_ids.get(peer)
+
+    def remember_peer(self, node: NodeId, data_id: str) -> None:
+        """Durably remember a peer's `data_id`; does nothing if it is known already.
+
+        Raises:
+            IdentityError: the peer is known with another one; it must not be believed.
+        """
+        identity = self.identity.with_peer(node, data_id)
+        if identity is not self.identity:
+            save_identity(self._disk, identity)
+            self.identity = identity
+
+    def close(self) -> None:
+        """Let the files go, without a sync. The disk remains the caller's."""
+        self._log.close()
+
+
+def _beginning(identity: Identity) -> SnapshotMetadata:
+    """What comes before the log of a new cluster: no entries, and its first members."""
+    return SnapshotMetadata(
+        index=0, term=0, time_ms=0, configuration=Configuration(voters=identity.members)
+    )

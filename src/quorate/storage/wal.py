@@ -1,0 +1,221 @@
+"""The write-ahead log: each write of Raft as one frame, durable after one sync.
+
+The caller appends a write and then syncs it, in a thread if it likes, one call at a time; at most
+one frame is ever not synced, on which the torn-tail rule of `frames` rests. The first error of
+the disk ends the log's life: nothing is retried, every later call raises that error again, and
+what the next life finds on the disk is what counts.
+"""
+
+from quorate.codec.log import SegmentHeader, WriteRecord, encode_record
+from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.storage.disk import Disk, File
+from quorate.storage.errors import DiskFullError, IdentityError, StorageError
+from quorate.storage.frames import encode_frame
+from quorate.storage.recovery import RecoveredLog, recover_log
+from quorate.storage.segments import (
+    DEFAULT_SEGMENT_SIZE,
+    FORMAT_VERSION,
+    FRESH,
+    SPARE,
+    Segment,
+    begin_segment,
+    preallocate,
+    remove_unfinished,
+    segment_name,
+    segment_numbers,
+    size_for,
+)
+
+
+class WriteAheadLog:
+    """An open log. `create` makes one on the disk, `open` reads it and makes it ready to grow."""
+
+    def __init__(
+        self, disk: Disk, log: RecoveredLog, active: Segment, *, segment_size: int
+    ) -> None:
+        state = log.durable_state
+        self._disk = disk
+        self._segment_size = segment_size
+        self._active = active
+        self._spare: File | None = None
+        self._sequence = log.last_frame.sequence + 1
+        self._term = state.term
+        self._voted_for = state.voted_for
+        self._start_index = state.snapshot.index
+        self._start_term = state.snapshot.term
+        self._state_size = log.state_size
+        self._has_unsynced = False
+        self._failure: StorageError | None = None
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        snapshot: SnapshotMetadata,
+        *,
+        segment_size: int = DEFAULT_SEGMENT_SIZE,
+    ) -> None:
+        """Make an empty log that begins after `snapshot`, durably.
+
+        What an attempt that a crash interrupted left behind is taken over.
+
+        Raises:
+            IdentityError: the directory holds a log that is not empty.
+        """
+        remove_unfinished(disk)
+        if segment_numbers(disk):
+            state = recover_log(disk, snapshot).durable_state
+            if state != DurableState(snapshot.term, None, snapshot):
+                raise IdentityError(
+                    f"{disk.location('')} holds the log of a node: it is not initialised over. "
+                    "Give the new node an empty directory"
+                )
+            disk.sync_directory()
+            return
+        header = SegmentHeader(FORMAT_VERSION, snapshot.term, None, snapshot.index, snapshot.term)
+        file = preallocate(disk, FRESH, segment_size)
+        begin_segment(disk, FRESH, file, number=1, header=header, sequence=1).close()
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        snapshot: SnapshotMetadata,
+        *,
+        segment_size: int = DEFAULT_SEGMENT_SIZE,
+    ) -> tuple["WriteAheadLog", DurableState]:
+        """Read the log that begins after `snapshot`, and make it ready for the next write.
+
+        All of the returned state is durable, also what the last life of the process wrote and
+        did not live to sync. A log that cannot be trusted is left untouched.
+
+        Args:
+            disk: the directory.
+            snapshot: what came before the log.
+            segment_size: bytes of each new segment.
+
+        Raises:
+            CorruptionError: the log is not what was written.
+            UnsupportedFormatError: another version of Quorate wrote it.
+        """
+        log = recover_log(disk, snapshot)
+        return cls(disk, log, _mend(disk, log), segment_size=segment_size), log.durable_state
+
+    @property
+    def raft_state_bytes(self) -> int:
+        """Bytes of the newest term and vote and all live entries; see `state_size`."""
+        return self._state_size.total
+
+    def append(self, write: LogWrite) -> None:
+        """Write one frame; it is durable after the next `sync`.
+
+        Begins a new segment, and syncs that, if the frame does not fit into this one.
+        """
+        self._raise_failure()
+        assert not self._has_unsynced, "at most one frame is unsynced"
+        assert write.term >= self._term, "the term never goes back"
+        record = WriteRecord(write.term, write.voted_for, write.entries)
+        if write.entries:
+            first, last = write.entries[0].index, self._state_size.last_index
+            assert self._start_index < first <= last + 1, "the log has no gap"
+        contents = encode_record(record)
+        self._has_unsynced = True
+        try:
+            if not self._active.has_room_for(len(contents)):
+                self._begin_next_segment(len(contents))
+            self._active.append(contents, self._sequence)
+        except StorageError as error:
+            self._failure = error
+            raise
+        self._sequence += 1
+        self._term = write.term
+        self._voted_for = write.voted_for
+        self._state_size.record(record, len(contents))
+
+    def sync(self) -> None:
+        """Make the appended frame durable."""
+        self._raise_failure()
+        try:
+            self._active.sync()
+        except StorageError as error:
+            self._failure = error
+            raise
+        self._has_unsynced = False
+
+    @property
+    def needs_next_segment(self) -> bool:
+        """Whether `prepare_next_segment` has something to do."""
+        return self._spare is None and self._active.is_half_full
+
+    def prepare_next_segment(self) -> DiskFullError | None:
+        """Preallocate a segment ahead of time, so that no write has to wait for it.
+
+        Optional. One thread at a time may do this while another one appends and syncs.
+
+        Returns:
+            Why there is no spare segment now, for a warning in the caller's log: the node can go
+            on until it needs the segment. None if all is well.
+        """
+        self._raise_failure()
+        if self._spare is None:
+            try:
+                self._spare = preallocate(self._disk, SPARE, self._segment_size)
+            except DiskFullError as error:
+                return error
+            except StorageError as error:
+                self._failure = error
+                raise
+        return None
+
+    def close(self) -> None:
+        """Let the files go, without a sync."""
+        self._active.close()
+        if self._spare is not None:
+            self._spare.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _begin_next_segment(self, length: int) -> None:
+        """Go on in a new segment with room for a frame with contents of `length` bytes."""
+        header = SegmentHeader(
+            FORMAT_VERSION, self._term, self._voted_for, self._start_index, self._start_term
+        )
+        size = max(self._segment_size, size_for(header, length))
+        spare = self._spare
+        if spare is not None and spare.size >= size:
+            name, file = SPARE, spare
+        else:
+            name, file = FRESH, preallocate(self._disk, FRESH, size)
+        number = self._active.number + 1
+        segment = begin_segment(
+            self._disk, name, file, number=number, header=header, sequence=self._sequence
+        )
+        if file is spare:
+            # Only now is the name SPARE free for a thread that prepares the next one.
+            self._spare = None
+        self._sequence += 1
+        self._active.close()
+        self._active = segment
+
+
+def _mend(disk: Disk, log: RecoveredLog) -> Segment:
+    """Make what was recovered the durable content of the disk, and nothing but that."""
+    remove_unfinished(disk)
+    if log.headless_segment is not None:
+        disk.remove(segment_name(log.headless_segment))
+    file = disk.open(segment_name(log.last_segment))
+    if log.torn_at is not None:
+        # The cut is durable before anything is appended, and the file is not extended again: the
+        # torn bytes cannot come back. The next frame goes to a new segment.
+        file.truncate(log.torn_at)
+    # The last frame may never have been synced: the process died before it could, or the sync
+    # failed, after which Linux takes the pages for clean. So it is written once more.
+    frame = log.last_frame
+    file.write_at(
+        frame.offset, encode_frame(frame.contents, sequence=frame.sequence, offset=frame.offset)
+    )
+    file.sync()
+    disk.sync_directory()
+    return Segment(log.last_segment, file, frame.end)

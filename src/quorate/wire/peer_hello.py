@@ -1,0 +1,142 @@
+"""Who a server says it is when a connection begins, and whether to talk to it.
+
+Servers of two versions must be able to tell each other that they don't fit. So `Hello` and
+`Refusal`, and the frames around them, only ever change by fields appended to them.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from quorate.codec.errors import DecodeError
+from quorate.raft.configuration import NodeId
+
+PROTOCOL_VERSION = 1
+"""Grows with each change of the messages between servers."""
+
+MAX_HELLO_BYTES = 4096
+"""The longest body of a `Hello` or a `Refusal`: all that a stranger can make a server keep."""
+
+_MAX_REASON_CHARACTERS = MAX_HELLO_BYTES // 4 - 16  # at 4 bytes each, and the array around it
+
+_Text = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """The first frame in each direction.
+
+    Attributes:
+        version: the `PROTOCOL_VERSION` that the sender speaks.
+        cluster_id: of the cluster that the sender belongs to; up to 256 characters, as the other
+            texts here.
+        sender: the node that speaks.
+        to: the node that the sender means to speak to. None for the side that was connected to:
+            it speaks to whoever calls.
+        data_id: of the sender's data directory.
+        boot: how often the sender has been started on that directory.
+        client_address: where the sender serves clients, `HOST:PORT`.
+    """
+
+    version: int = PROTOCOL_VERSION
+    cluster_id: _Text
+    sender: NodeId
+    to: NodeId | None
+    data_id: _Text
+    boot: int
+    client_address: _Text
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The last frame of a server that does not talk to the other one.
+
+    Attributes:
+        reason: for the log of the refused server: what is wrong and what to do.
+    """
+
+    reason: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_hello_decoder = msgspec.msgpack.Decoder(Hello)
+_refusal_decoder = msgspec.msgpack.Decoder(Refusal)
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """The hello as the body of a frame."""
+    return _encoder.encode(hello)
+
+
+def decode_hello(body: bytes) -> Hello:
+    """The inverse of `encode_hello`; fields that a later version appended are ignored.
+
+    Raises:
+        DecodeError: the bytes are not a hello.
+    """
+    try:
+        return _hello_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a hello: {error}") from error
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """The refusal as the body of a frame; a reason that is too long for it is cut short."""
+    return _encoder.encode(Refusal(refusal.reason[:_MAX_REASON_CHARACTERS]))
+
+
+def decode_refusal(body: bytes) -> Refusal:
+    """The inverse of `encode_refusal`.
+
+    Raises:
+        DecodeError: the bytes are not a refusal.
+    """
+    try:
+        return _refusal_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a refusal: {error}") from error
+
+
+def refuse_reason(mine: Hello, theirs: Hello, known_data_id: str | None) -> str | None:
+    """Why `mine.sender` must not talk to `theirs.sender`, or None if it may.
+
+    The text is for the operators of both: it goes into this node's log and, as a `Refusal`, into
+    the other's.
+
+    Args:
+        mine: what this node says, or would say, on this connection.
+        theirs: what the other side said.
+        known_data_id: the data directory that `theirs.sender` is remembered with; None if this
+            node has not met it yet.
+    """
+    me, they = mine.sender, theirs.sender
+    if theirs.version != mine.version:
+        return (
+            f"node {they} speaks version {theirs.version} of the protocol between servers and "
+            f"node {me} version {mine.version}: run the same release of quorate on both"
+        )
+    if theirs.cluster_id != mine.cluster_id:
+        return (
+            f"node {they} belongs to cluster {theirs.cluster_id!r} and node {me} to cluster "
+            f"{mine.cluster_id!r}: check the members' peer addresses and data directories"
+        )
+    if they == me:
+        return (
+            f"the servers at both ends say that they are node {me}: give each server an id of "
+            "its own, and check that no member's peer address leads back to the node itself"
+        )
+    if theirs.to not in (None, me):
+        return (
+            f"node {they} means to reach node {theirs.to}, but reached node {me}: "
+            "check the members' peer addresses"
+        )
+    if mine.to not in (None, they):
+        return (
+            f"node {me} means to reach node {mine.to}, but reached node {they}: "
+            "check the members' peer addresses"
+        )
+    if known_data_id not in (None, theirs.data_id):
+        return (
+            f"node {they} has lost its data: its data directory is {theirs.data_id!r}, but the "
+            f"cluster knows it by {known_data_id!r}. Restore that directory, or run "
+            "`quorate member rejoin` to bring the node back empty"
+        )
+    return None

@@ -1,0 +1,140 @@
+import contextlib
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quorate.codec.errors import DecodeError
+from quorate.codec.peer import decode_message, encode_message
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.messages import AppendEntries, PeerMessage
+
+numbers = st.integers(0, 2**63 - 1)
+of_type = {
+    int: numbers,
+    bool: st.booleans(),
+    bytes: st.binary(max_size=40),
+    int | None: st.none() | numbers,
+    bytes | None: st.none() | st.binary(max_size=40),
+}
+MESSAGE_TYPES = typing.get_args(PeerMessage)
+
+
+@st.composite
+def append_entries(draw: st.DrawFn) -> AppendEntries:
+    """A request as leaders send them: indices without gaps, terms that never go back."""
+    prev_log_index = draw(st.integers(0, 2**62))
+    terms = sorted(draw(st.lists(numbers, min_size=2, max_size=7)))
+    entries = tuple(
+        Entry(
+            index=prev_log_index + place,
+            term=term,
+            time_ms=draw(numbers),
+            kind=draw(st.sampled_from(EntryKind)),
+            data=draw(st.binary(max_size=40)),
+        )
+        for place, term in enumerate(terms[1:-1], start=1)
+    )
+    return AppendEntries(
+        id=draw(numbers),
+        term=terms[-1],
+        prev_log_index=prev_log_index,
+        prev_log_term=terms[0],
+        leader_commit=draw(numbers),
+        entries=entries,
+    )
+
+
+def messages_of(kind: type) -> st.SearchStrategy[PeerMessage]:
+    if kind is AppendEntries:
+        return append_entries()
+    fields = typing.get_type_hints(kind)
+    return st.builds(kind, **{name: of_type[hint] for name, hint in fields.items()})
+
+
+messages = st.one_of([messages_of(kind) for kind in MESSAGE_TYPES])
+
+
+@given(messages)
+def test_a_message_survives_the_round_trip(message: PeerMessage) -> None:
+    received = decode_message(encode_message(message))
+    assert received == message
+    assert type(received) is type(message)
+
+
+def test_the_bytes_of_an_entry_travel_as_they_are() -> None:
+    # A batch is encoded once, when it is proposed, and never again for any follower.
+    data = bytes(range(256))
+    entry = Entry(index=1, term=1, time_ms=0, kind=EntryKind.DATA, data=data)
+    assert data in encode_message(AppendEntries(1, 1, 0, 0, 0, (entry,)))
+
+
+@pytest.mark.parametrize(
+    ("entries", "fault"),
+    [
+        ([(7, 2)], "after index 5 holds an entry of index 7 and term 2 in place 6"),
+        ([(6, 2), (8, 2)], "after index 5 holds an entry of index 8 and term 2 in place 7"),
+        ([(6, 2), (6, 2)], "after index 5 holds an entry of index 6 and term 2 in place 7"),
+        ([(6, 1)], "after index 5 holds an entry of index 6 and term 1 in place 6"),
+        ([(6, 3), (7, 2)], "after index 5 holds an entry of index 7 and term 2 in place 7"),
+        ([(6, 4)], "after index 5 holds an entry of index 6 and term 4 in place 6"),
+    ],
+    ids=["gap before", "gap", "twice", "older than what they follow", "back", "newer than leader"],
+)
+def test_entries_that_no_leader_can_have_are_a_decode_error(
+    entries: list[tuple[int, int]], fault: str
+) -> None:
+    request = AppendEntries(
+        id=1,
+        term=3,
+        prev_log_index=5,
+        prev_log_term=2,
+        leader_commit=5,
+        entries=tuple(Entry(index, term, 0, EntryKind.DATA, b"") for index, term in entries),
+    )
+    with pytest.raises(DecodeError, match=fault):
+        decode_message(encode_message(request))
+
+
+def test_a_message_keeps_nothing_of_the_buffer_that_it_came_in() -> None:
+    entry = Entry(index=1, term=1, time_ms=0, kind=EntryKind.DATA, data=b"payload")
+    message = AppendEntries(1, 1, 0, 0, 0, (entry,))
+    buffer = bytearray(encode_message(message))
+    received = decode_message(memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+    assert received == message
+
+
+@given(messages, st.data())
+def test_a_message_that_is_cut_short_is_a_decode_error(
+    message: PeerMessage, data: st.DataObject
+) -> None:
+    encoded = encode_message(message)
+    length = data.draw(st.integers(0, len(encoded) - 1))
+    with pytest.raises(DecodeError, match="not a peer message"):
+        decode_message(encoded[:length])
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_a_decode_error(data: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        decode_message(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x95\x01\x01\x01\x01\x01\x00",  # something behind the message
+        b"\x93\x63\x01\x01",  # an unknown type
+        b"\x92\x07\x01",  # a field is missing
+        b"\x97\x05\x01\x01\x01\x01\x01\xdd\xff\xff\xff\xff",  # four thousand million entries
+        b"\x94\x09\x01\x01\xc6\xff\xff\xff\xff",  # data of 4 GiB
+        b"\x95\x09\x01\x01\xc4\x00" + b"\x91" * 100_000,  # a field too many, endlessly nested
+    ],
+)
+def test_what_is_no_message_is_a_decode_error(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="not a peer message"):
+        decode_message(data)

@@ -1,0 +1,457 @@
+"""The log: writing, rotating, preparing ahead, and what happens when the disk does not comply."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, encode_record
+from quorate.raft.configuration import NodeId, configuration_of
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.runtime.disk import DirectoryDisk
+from quorate.storage.disk import Disk
+from quorate.storage.errors import (
+    CorruptionError,
+    DiskFailedError,
+    DiskFullError,
+    IdentityError,
+    UnsupportedFormatError,
+)
+from quorate.storage.frames import encode_frame, frame_offset
+from quorate.storage.memory_disk import MemoryDisk
+from quorate.storage.segments import FORMAT_VERSION, SPARE, segment_name, segment_numbers
+from quorate.storage.wal import WriteAheadLog
+
+SEGMENT_SIZE = 1024
+BEGINNING = SnapshotMetadata(0, 0, 0, configuration_of((1, 2, 3)))
+
+
+def entry(index: int, term: int, data: bytes = b"data") -> Entry:
+    return Entry(index, term, index * 10, EntryKind.DATA, data)
+
+
+def write(term: int, *entries: Entry, voted_for: int | None = None) -> LogWrite:
+    return LogWrite(0, term, None if voted_for is None else NodeId(voted_for), entries)
+
+
+def new_log(disk: Disk, snapshot: SnapshotMetadata = BEGINNING) -> WriteAheadLog:
+    WriteAheadLog.create(disk, snapshot, segment_size=SEGMENT_SIZE)
+    return reopen(disk, snapshot)[0]
+
+
+def reopen(
+    disk: Disk, snapshot: SnapshotMetadata = BEGINNING
+) -> tuple[WriteAheadLog, DurableState]:
+    return WriteAheadLog.open(disk, snapshot, segment_size=SEGMENT_SIZE)
+
+
+def save(log: WriteAheadLog, *writes: LogWrite) -> None:
+    for each in writes:
+        log.append(each)
+        log.sync()
+
+
+def put_segment(disk: Disk, number: int, *records: LogRecord, first_sequence: int = 1) -> None:
+    """A segment file with these records, whatever they are."""
+    file = disk.create(segment_name(number))
+    file.preallocate(SEGMENT_SIZE)
+    end = 0
+    for sequence, record in enumerate(records, start=first_sequence):
+        offset = frame_offset(end)
+        frame = encode_frame(encode_record(record), sequence=sequence, offset=offset)
+        file.write_at(offset, frame)
+        end = offset + len(frame)
+    file.close()
+
+
+def header(
+    term: int = 0, voted_for: int | None = None, *, version: int = FORMAT_VERSION
+) -> SegmentHeader:
+    return SegmentHeader(version, term, None if voted_for is None else NodeId(voted_for), 0, 0)
+
+
+def refused(disk: Disk, snapshot: SnapshotMetadata = BEGINNING) -> CorruptionError:
+    with pytest.raises(CorruptionError) as info:
+        reopen(disk, snapshot)
+    return info.value
+
+
+# What is written is there.
+
+
+def test_a_new_log_is_empty() -> None:
+    disk = MemoryDisk()
+    new_log(disk)
+    assert reopen(disk)[1] == DurableState(0, None, BEGINNING)
+
+
+def test_term_vote_and_entries_are_there_after_a_restart() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(
+        log,
+        write(1, voted_for=2),
+        write(1, entry(1, 1), entry(2, 1), voted_for=2),
+        write(2, entry(3, 2)),
+    )
+    expected = DurableState(2, None, BEGINNING, (entry(1, 1), entry(2, 1), entry(3, 2)))
+    assert reopen(disk)[1] == expected
+
+
+def test_entries_replace_everything_from_the_first_ones_index_on() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(
+        log,
+        write(1, entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)),
+        write(2, entry(2, 2, b"other")),
+    )
+    assert reopen(disk)[1].entries == (entry(1, 1), entry(2, 2, b"other"))
+
+
+def test_a_log_may_begin_after_a_snapshot() -> None:
+    snapshot = SnapshotMetadata(100, 7, 5000, configuration_of((1, 2, 3)))
+    disk = MemoryDisk()
+    log = new_log(disk, snapshot)
+    save(log, write(8, entry(101, 7), entry(102, 8)))
+    save(log, *(write(8, entry(index, 8, bytes(300))) for index in range(103, 120)))
+    save(log, write(9, entry(102, 9)))
+    log, state = reopen(disk, snapshot)
+    assert state == DurableState(9, None, snapshot, (entry(101, 7), entry(102, 9)))
+    save(log, write(9, entry(101, 9)))
+    assert reopen(disk, snapshot)[1].entries == (entry(101, 9),)
+
+
+def test_a_log_that_does_not_begin_where_the_snapshot_ends_is_refused() -> None:
+    disk = MemoryDisk()
+    new_log(disk, SnapshotMetadata(100, 7, 0, configuration_of((1,))))
+    for index, term in ((99, 7), (101, 7), (100, 6)):
+        error = refused(disk, SnapshotMetadata(index, term, 0, configuration_of((1,))))
+        assert "the log begins after entry 100 of term 7" in error.reason
+
+
+# Segments.
+
+
+def test_a_full_segment_is_followed_by_the_next() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    writes = [write(3, entry(index, 3, bytes(200)), voted_for=1) for index in range(1, 21)]
+    save(log, *writes)
+    assert segment_numbers(disk) == [1, 2, 3, 4, 5]
+    assert all(disk.open(segment_name(n)).size == SEGMENT_SIZE for n in segment_numbers(disk))
+    state = reopen(disk)[1]
+    assert (state.term, state.voted_for) == (3, 1)
+    assert [each.index for each in state.entries] == list(range(1, 21))
+
+
+def test_a_frame_larger_than_a_segment_gets_a_segment_of_its_own_size() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    large = entry(2, 1, b"x" * 10_000)
+    save(log, write(1, entry(1, 1)), write(1, large), write(1, entry(3, 1)))
+    sizes = [disk.open(segment_name(number)).size for number in segment_numbers(disk)]
+    assert sizes[0] == sizes[2] == SEGMENT_SIZE
+    assert 10_000 < sizes[1] < 10_200
+    assert reopen(disk)[1].entries == (entry(1, 1), large, entry(3, 1))
+
+
+def test_a_reopened_log_goes_on_in_its_last_segment() -> None:
+    disk = MemoryDisk()
+    new_log(disk)
+    for index in range(1, 4):
+        log, _ = reopen(disk)
+        save(log, write(1, entry(index, 1)))
+    assert segment_numbers(disk) == [1]
+    assert len(reopen(disk)[1].entries) == 3
+
+
+def test_the_next_segment_can_be_prepared_ahead() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    assert not log.needs_next_segment
+    save(log, write(1, entry(1, 1, bytes(600))))
+    assert log.needs_next_segment
+    assert log.prepare_next_segment() is None
+    assert not log.needs_next_segment
+    assert log.prepare_next_segment() is None
+    assert disk.names() == [segment_name(1), SPARE]
+    disk.limit_capacity(0)  # the spare one has its space already
+    save(log, write(1, entry(2, 1, bytes(600))))
+    assert disk.names() == [segment_name(1), segment_name(2)]
+    assert len(reopen(disk)[1].entries) == 2
+
+
+def test_a_prepared_segment_that_is_too_small_waits_for_the_next_time() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    log.prepare_next_segment()
+    save(log, write(1, entry(1, 1, bytes(5000))))
+    assert SPARE in disk.names()
+    save(log, write(1, entry(2, 1)))
+    assert SPARE not in disk.names()
+    assert len(reopen(disk)[1].entries) == 2
+
+
+def test_a_prepared_segment_is_forgotten_by_a_restart() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    log.prepare_next_segment()
+    log.close()
+    reopen(disk)
+    assert disk.names() == [segment_name(1)]
+
+
+def test_failing_to_prepare_ahead_is_only_a_warning() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    disk.limit_capacity(SEGMENT_SIZE + 100)
+    warning = log.prepare_next_segment()
+    assert isinstance(warning, DiskFullError)
+    assert disk.names() == [segment_name(1)]
+    save(log, write(1, entry(1, 1)))
+    disk.limit_capacity(None)
+    assert log.prepare_next_segment() is None
+
+
+def test_segments_can_be_prepared_in_one_thread_while_another_appends(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def prepare() -> None:
+        while not done.is_set():
+            log.prepare_next_segment()
+
+    with DirectoryDisk(tmp_path) as disk:
+        log = new_log(disk)
+        thread = threading.Thread(target=prepare)
+        thread.start()
+        try:
+            save(log, *(write(1, entry(index, 1, bytes(400))) for index in range(1, 101)))
+        finally:
+            done.set()
+            thread.join()
+        log.close()
+        log, state = reopen(disk)
+        assert [each.index for each in state.entries] == list(range(1, 101))
+        log.close()
+
+
+# When the disk does not comply.
+
+
+def test_a_full_disk_ends_the_log_and_space_revives_it() -> None:
+    disk = MemoryDisk(capacity=2 * SEGMENT_SIZE)
+    log = new_log(disk)
+    saved = 4
+    save(log, *(write(1, entry(index, 1, bytes(300))) for index in range(1, saved + 1)))
+    with pytest.raises(DiskFullError, match="free some space and start the node again"):
+        log.append(write(1, entry(saved + 1, 1, bytes(300))))
+    with pytest.raises(DiskFullError):
+        log.append(write(1, entry(1, 1)))
+    with pytest.raises(DiskFullError):
+        log.sync()
+    disk.limit_capacity(10 * SEGMENT_SIZE)
+    log, state = reopen(disk)
+    assert len(state.entries) == saved
+    save(log, write(1, entry(saved + 1, 1, bytes(300))))
+    assert len(reopen(disk)[1].entries) == saved + 1
+
+
+def test_a_failed_sync_is_never_retried() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, write(1, entry(1, 1)))
+    log.append(write(1, entry(2, 1)))
+    disk.fail_next_sync()
+    with pytest.raises(DiskFailedError):
+        log.sync()
+    for call in (log.sync, log.prepare_next_segment):
+        with pytest.raises(DiskFailedError):
+            call()
+    with pytest.raises(DiskFailedError):
+        log.append(write(1, entry(2, 1)))
+
+
+def test_a_failed_sync_of_a_prepared_segment_ends_the_log() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    disk.fail_next_sync()
+    with pytest.raises(DiskFailedError):
+        log.prepare_next_segment()
+    with pytest.raises(DiskFailedError):
+        log.append(write(1, entry(1, 1)))
+
+
+def test_a_log_that_cannot_be_synced_at_its_start_does_not_open() -> None:
+    disk = MemoryDisk()
+    new_log(disk)
+    disk.fail_next_sync()
+    with pytest.raises(DiskFailedError):
+        reopen(disk)
+
+
+def test_a_second_append_before_the_sync_is_our_own_bug() -> None:
+    log = new_log(MemoryDisk())
+    log.append(write(1, entry(1, 1)))
+    with pytest.raises(AssertionError, match="at most one frame is unsynced"):
+        log.append(write(1, entry(2, 1)))
+
+
+def test_a_write_that_recovery_would_refuse_is_our_own_bug() -> None:
+    log = new_log(MemoryDisk())
+    save(log, write(2, entry(1, 2)))
+    with pytest.raises(AssertionError, match="no gap"):
+        log.append(write(2, entry(3, 2)))
+    with pytest.raises(AssertionError, match="never goes back"):
+        log.append(write(1))
+
+
+# The size of the state.
+
+
+def test_the_size_counts_live_entries_only_and_survives_a_restart() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    empty = log.raft_state_bytes
+    save(log, write(1, entry(1, 1, bytes(100))))
+    one = log.raft_state_bytes
+    assert 100 < one - empty < 150
+    save(log, write(1, *(entry(index, 1, bytes(100)) for index in range(2, 30))))
+    assert log.raft_state_bytes > 28 * 100
+    save(log, write(1, entry(2, 1, bytes(100))))
+    assert log.raft_state_bytes == one + (one - empty)
+    assert reopen(disk)[0].raft_state_bytes == log.raft_state_bytes
+
+
+# Initialisation.
+
+
+def test_an_interrupted_creation_is_taken_over() -> None:
+    disk = MemoryDisk()
+    new_log(disk)
+    new_log(disk)
+    assert reopen(disk)[1] == DurableState(0, None, BEGINNING)
+
+
+def test_a_log_with_anything_in_it_is_not_created_over() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, write(1, voted_for=1))
+    with pytest.raises(IdentityError, match="holds the log of a node"):
+        WriteAheadLog.create(disk, BEGINNING)
+    assert reopen(disk)[1] == DurableState(1, NodeId(1), BEGINNING)
+
+
+# What recovery refuses. The frames are all valid; what they say is not.
+
+
+def test_a_missing_log_is_refused() -> None:
+    error = refused(MemoryDisk())
+    assert (error.file, error.offset) == (segment_name(1), 0)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_missing_segment_is_refused(missing: int) -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, *(write(1, entry(index, 1, bytes(300))) for index in range(1, 10)))
+    disk.remove(segment_name(missing))
+    error = refused(disk)
+    assert (error.file, error.offset) == (segment_name(missing), 0)
+    assert "missing" in error.reason
+
+
+def test_a_blank_segment_is_refused() -> None:
+    disk = MemoryDisk()
+    disk.create(segment_name(1)).preallocate(SEGMENT_SIZE)
+    assert refused(disk).reason == "the segment has no header"
+
+
+def test_a_segment_of_another_log_is_refused() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, header(), WriteRecord(1, None, ()))
+    put_segment(disk, 2, header(1), first_sequence=9)
+    error = refused(disk)
+    assert error.file == segment_name(1)
+    assert error.reason == f"frame 3 should be here, but {segment_name(2)} begins with 9"
+
+
+@pytest.mark.parametrize(
+    ("records", "reason"),
+    [
+        ([WriteRecord(0, None, ())], "a segment begins with its header"),
+        ([header(), header()], "a segment begins with its header"),
+        ([header(), WriteRecord(2, None, ()), WriteRecord(1, None, ())], "goes back from 2 to 1"),
+        ([header(5), WriteRecord(4, None, ())], "goes back from 5 to 4"),
+        ([header(), WriteRecord(1, None, (entry(2, 1),))], "entry 2 cannot follow entry 0"),
+        ([header(), WriteRecord(1, None, (entry(0, 1),))], "entry 0 cannot follow entry 0"),
+        (
+            [header(), WriteRecord(1, None, (entry(1, 1), entry(3, 1)))],
+            "entry 3 stands where entry 2 should be",
+        ),
+        (
+            [header(), WriteRecord(3, None, (entry(1, 2), entry(2, 1)))],
+            "the term of entry 2 is 1, after one of term 2",
+        ),
+        (
+            [
+                header(),
+                WriteRecord(3, None, (entry(1, 2),)),
+                WriteRecord(3, None, (entry(2, 1),)),
+            ],
+            "the term of entry 2 is 1, after one of term 2",
+        ),
+        (
+            [header(), WriteRecord(1, None, (entry(1, 2),))],
+            "an entry of term 2 was written in term 1",
+        ),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(
+    records: list[LogRecord], reason: str
+) -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, *records)
+    error = refused(disk)
+    assert error.file == segment_name(1)
+    assert reason in error.reason
+
+
+def test_a_segment_that_does_not_repeat_the_vote_is_refused() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, header(), WriteRecord(1, NodeId(2), ()))
+    put_segment(disk, 2, header(1, voted_for=3), first_sequence=3)
+    assert "does not repeat term and vote" in refused(disk).reason
+
+
+def test_contents_that_are_no_record_are_refused() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, header())
+    offset = frame_offset(len(encode_frame(encode_record(header()), sequence=1, offset=0)))
+    frame = encode_frame(b"\xff\xff", sequence=2, offset=offset)
+    disk.open(segment_name(1)).write_at(offset, frame)
+    error = refused(disk)
+    assert error.offset == offset
+    assert "not a log record" in error.reason
+
+
+def test_a_log_of_another_format_is_refused() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, header(version=99))
+    with pytest.raises(UnsupportedFormatError, match="has format version 99"):
+        reopen(disk)
+
+
+def test_a_corruption_error_names_the_place_and_the_way_out() -> None:
+    text = str(CorruptionError("/data/1.wal", 4711, "something is wrong"))
+    assert text.startswith("/data/1.wal is damaged at byte 4711: something is wrong.")
+    assert "quorate member rejoin" in text
+
+
+def test_a_refused_log_is_left_untouched() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 1, header(), WriteRecord(2, None, ()), WriteRecord(1, None, ()))
+    disk.create(SPARE)
+    disk.stop_after(0)  # any change would raise
+    refused(disk)
