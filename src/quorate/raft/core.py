@@ -136,6 +136,11 @@ class Raft:
         """The term of an entry of this server's log; None if the log does not hold it."""
         return self._log.term_at(index)
 
+    def committed_entry(self, index: int) -> Entry:
+        """A committed entry that the log still holds."""
+        assert index <= self.commit_index
+        return self._log.slice(index, index)[0]
+
     # ------------------------------------------------------------------ what goes in
 
     def propose(self, data: bytes, now: int) -> Entry | None:
@@ -221,7 +226,8 @@ class Raft:
         """When `wake` should be called at the latest."""
         if isinstance(self._role, Leader):
             return self._role.deadline()
-        retry = self._remote.deadline()
+        # Without a leader there is nobody to ask again: that timer would stay due for ever.
+        retry = None if self.leader is None else self._remote.deadline()
         election = self._role.election_deadline
         return election if retry is None else min(election, retry)
 
@@ -352,8 +358,15 @@ class Raft:
             leader.reads.add(LocalRead(ticket))
 
     def _become_follower(self, leader: NodeId | None = None) -> None:
-        abandoned = self._role.reads.abandon() if isinstance(self._role, Leader) else ()
-        self._role = Follower(election_deadline=self._new_election_deadline(), leader=leader)
+        abandoned: list[Read] = []
+        if isinstance(self._role, Leader):
+            abandoned = self._role.reads.abandon()
+            election_deadline = self._new_election_deadline()
+        else:
+            # A newer term alone does not reset the election timer (Figure 2, followers): else a
+            # candidate that nobody may vote for could keep all others from standing.
+            election_deadline = self._role.election_deadline
+        self._role = Follower(election_deadline=election_deadline, leader=leader)
         for read in abandoned:
             match read:
                 case LocalRead(ticket):
@@ -392,8 +405,10 @@ class Raft:
         )
         if granted:
             self._persistence.vote(sender)
-            if isinstance(self._role, Follower):
-                self._role.election_deadline = self._new_election_deadline()
+            if not isinstance(self._role, Follower):  # a pre-candidate gives way
+                self._become_follower()
+            assert isinstance(self._role, Follower)
+            self._role.election_deadline = self._new_election_deadline()
         answer = RequestVoteAnswer(request.id, self.current_term, granted)
         self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
 
@@ -443,6 +458,7 @@ class Raft:
             term = self._log.term_at(previous)
             assert term is not None
             if term != request.prev_log_term:
+                assert previous > self.commit_index, "a committed entry never changes (§5.4)"
                 first = self._log.first_index_of_term_at(previous)
                 self._refuse_entries(sender, request, conflict_index=first, conflict_term=term)
                 return

@@ -101,7 +101,7 @@ class Leader:
 
     def _send_entries(self, peer: NodeId, progress: Progress, commit_index: int, now: int) -> None:
         log = self._persistence.log
-        while progress.next_index <= log.last_index and progress.may_send(
+        while self._may_lack_entries(progress) and progress.may_send(
             self._settings.max_appends_in_flight
         ):
             previous = progress.next_index - 1
@@ -109,7 +109,9 @@ class Leader:
             if previous_term is None:
                 # The entries were compacted: this follower needs a snapshot.
                 return
-            entries = log.slice_bytes(progress.next_index, self._settings.max_append_bytes)
+            entries: tuple[Entry, ...] = ()
+            if progress.next_index <= log.last_index:
+                entries = log.slice_bytes(progress.next_index, self._settings.max_append_bytes)
             request_id = self._outbox.take_id()
             self._outbox.send(
                 peer,
@@ -125,10 +127,18 @@ class Leader:
             progress.sent(
                 request_id,
                 prev_log_index=previous,
-                last_index=entries[-1].index,
+                last_index=previous + len(entries),
                 expires_at=now + self._settings.append_timeout_us,
             )
             self._note_sent(progress, request_id, now)
+
+    def _may_lack_entries(self, progress: Progress) -> bool:
+        # Also if there is nothing new to send, but no answer has told yet that the logs match:
+        # then an empty request asks, so that "all followers eventually store all log entries"
+        # (§5.3) even if nothing is ever proposed again.
+        if progress.next_index <= self._persistence.log.last_index:
+            return True
+        return progress.probing and progress.next_index > progress.match_index + 1
 
     def _send_heartbeat(
         self, peer: NodeId, progress: Progress, commit_index: int, now: int

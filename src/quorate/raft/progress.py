@@ -1,6 +1,6 @@
 """What a leader knows of one follower's log, and the flow of AppendEntries to it.
 
-Two states, as in the dissertation's pipelining (§10.2.1):
+Two states, as in the dissertation's pipelining (§10.2.2):
 
 * probing: the leader does not know where the logs match. One request at a time, until one
   succeeds.

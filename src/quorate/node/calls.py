@@ -1,0 +1,109 @@
+"""Calls on clients' own sessions: `ONCE` and `QUORATE.SESSION`, one operation each.
+
+A call is submitted again until its outcome is known or its time is over. That is safe: `ONCE`
+executes a number at most once, and a session that was opened twice only expires unused.
+"""
+
+from collections import deque
+
+from quorate.codec.batch import Operation, OperationResult
+from quorate.node.connection import Slot
+from quorate.node.limits import NodeLimits
+from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_call_result
+
+
+class PendingCall:
+    """A call that is not answered.
+
+    Attributes:
+        slot: where the reply goes.
+        operation: what is submitted.
+        deadline: when it is given up, in microseconds.
+        submissions: how many submissions may have put it in a log.
+    """
+
+    __slots__ = ("deadline", "operation", "slot", "submissions")
+
+    def __init__(self, slot: Slot, operation: Operation, deadline: int) -> None:
+        self.slot = slot
+        self.operation = operation
+        self.deadline = deadline
+        self.submissions = 0
+
+
+class Calls:
+    """The calls of all connections of a node."""
+
+    def __init__(self, limits: NodeLimits) -> None:
+        self._limits = limits
+        self._waiting: deque[PendingCall] = deque()
+        self._submitted: dict[int, PendingCall] = {}
+        self._by_deadline: deque[PendingCall] = deque()
+        self._retry_at = 0
+        self._settled: list[Slot] = []
+
+    def add(self, call: PendingCall) -> None:
+        """A new call. Deadlines never go back from one call to the next."""
+        self._waiting.append(call)
+        self._by_deadline.append(call)
+
+    def submitted(self, ticket: int) -> bool:
+        """Whether this ticket is that of a call."""
+        return ticket in self._submitted
+
+    def completed(self, ticket: int, result: OperationResult, _now: int) -> None:
+        """The operation went through the log."""
+        self._settle(self._submitted.pop(ticket), encode_call_result(result))
+
+    def not_proposed(self, ticket: int, now: int) -> None:
+        """The submission reached no leader's log and never will."""
+        call = self._submitted.pop(ticket)
+        call.submissions -= 1
+        self._waiting.append(call)
+        self._retry_at = now + self._limits.retry_delay_us
+
+    def interrupted(self, ticket: int) -> None:
+        """The submission may or may not be executed."""
+        self._waiting.append(self._submitted.pop(ticket))
+
+    def take_submissions(self, now: int) -> list[PendingCall]:
+        """The calls to submit now, each to be confirmed by `submit_as` with its ticket."""
+        if not self._waiting or now < self._retry_at:
+            return []
+        waiting, self._waiting = self._waiting, deque()
+        return [call for call in waiting if call.slot.reply is None]
+
+    def submit_as(self, ticket: int, call: PendingCall) -> None:
+        """A call of `take_submissions` was submitted with this ticket."""
+        self._submitted[ticket] = call
+        call.submissions += 1
+
+    def take_settled(self) -> list[Slot]:
+        """The slots that have got their reply."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    def deadline(self, now: int) -> int | None:
+        """When the oldest call is given up, or a refused submission is repeated."""
+        self._forget_answered()
+        if not self._by_deadline:
+            return None
+        oldest = self._by_deadline[0].deadline
+        return min(oldest, self._retry_at) if self._retry_at > now else oldest
+
+    def give_up(self, now: int) -> None:
+        """Settles the calls whose time is over."""
+        self._forget_answered()
+        while self._by_deadline and self._by_deadline[0].deadline <= now:
+            call = self._by_deadline.popleft()
+            self._settle(call, UNKNOWN if call.submissions else NOT_EXECUTED)
+            self._forget_answered()
+
+    def _forget_answered(self) -> None:
+        while self._by_deadline and self._by_deadline[0].slot.reply is not None:
+            self._by_deadline.popleft()
+
+    def _settle(self, call: PendingCall, reply: bytes) -> None:
+        if call.slot.reply is None:
+            call.slot.reply = reply
+            self._settled.append(call.slot)

@@ -1,0 +1,276 @@
+"""The gateway: the clients' connections of one node, from their bytes to their replies.
+
+It understands commands, keeps each connection's order, and is the Clerk of plain connections.
+It knows neither sockets nor Raft: reads and operations go out with tickets, and their results
+come back by ticket.
+"""
+
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+
+from quorate.codec.batch import Operation
+from quorate.kv.queries import Query
+from quorate.node.calls import Calls, PendingCall
+from quorate.node.commands import find_command
+from quorate.node.connection import Connection, Slot
+from quorate.node.connection_commands import NodeView, answer_locally
+from quorate.node.limits import NodeLimits
+from quorate.node.own_session import OwnSession, PendingWrite
+from quorate.node.requests import Call, CommandError, Read, Request, Write
+from quorate.node.results import READ_UNAVAILABLE
+from quorate.raft.configuration import NodeId
+from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadAnswer
+from quorate.wire.errors import ProtocolError
+from quorate.wire.resp_reply import encode_error, encode_reply
+
+_TOO_MANY_CONNECTIONS = encode_error("ERR", "max number of clients reached")
+
+
+class PendingRead(msgspec.Struct, frozen=True):
+    """A read that is not answered."""
+
+    slot: Slot
+    read: Read
+    deadline: int
+
+
+class GatewayReady(msgspec.Struct):
+    """What the gateway wants done; each list is in order.
+
+    Attributes:
+        operations: to be submitted: (ticket, operation).
+        reads: to be asked for: (ticket, query).
+        cancelled_reads: tickets of reads that nobody waits for any more.
+        replies: bytes for connections: (connection id, bytes).
+        closing: connections to be closed once their bytes are sent.
+    """
+
+    operations: list[tuple[int, Operation]] = msgspec.field(default_factory=list)
+    reads: list[tuple[int, Query]] = msgspec.field(default_factory=list)
+    cancelled_reads: list[int] = msgspec.field(default_factory=list)
+    replies: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
+    closing: list[int] = msgspec.field(default_factory=list)
+
+
+class Gateway:
+    """The connections of one node and everything that they wait for.
+
+    Args:
+        node: this node's id.
+        boot: how often the node has started.
+        limits: local limits.
+        view: tells what commands about the node answer.
+    """
+
+    def __init__(
+        self, node: NodeId, *, boot: int, limits: NodeLimits, view: Callable[[], NodeView]
+    ) -> None:
+        self._limits = limits
+        self._view = view
+        self._connections: dict[int, Connection] = {}
+        self._dirty: dict[int, Connection] = {}
+        self._connection_ids = count(1)
+        self._tickets = count(1)
+        self._own_session = OwnSession(node, boot, limits)
+        self._calls = Calls(limits)
+        self._reads: dict[int, PendingRead] = {}
+        self._new_reads: list[tuple[int, Query]] = []
+        self._cancelled_reads: list[int] = []
+        self._pending_bytes = 0
+
+    # ------------------------------------------------------------------ connections
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def open_connection(self) -> int:
+        """A client has connected; returns the connection's id.
+
+        Above the limit on connections the client gets an error and is closed.
+        """
+        connection = Connection(next(self._connection_ids), self._limits)
+        if len(self._connections) >= self._limits.max_connections:
+            connection.answer(_TOO_MANY_CONNECTIONS)
+            connection.closing = True
+        self._connections[connection.id] = connection
+        self._dirty[connection.id] = connection
+        return connection.id
+
+    def close_connection(self, connection_id: int) -> None:
+        """A client has gone. What it had sent may still be executed, except what still waited."""
+        connection = self._connections.pop(connection_id, None)
+        if connection is not None:
+            connection.closing = True
+            for _, slot, _ in connection.backlog:
+                self._pending_bytes -= slot.size
+            connection.backlog.clear()
+
+    def finish_connection(self, connection_id: int) -> None:
+        """A client will send nothing more. It ends once everything is answered."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
+            connection.closing = True
+            self._dirty[connection_id] = connection
+
+    def client_writable(self, connection_id: int, *, writable: bool) -> None:
+        """A client has stopped, or begun again, to take its replies in."""
+        connection = self._connections.get(connection_id)
+        if connection is not None:
+            connection.is_writable = writable
+            self._dirty[connection_id] = connection
+
+    def is_congested(self, connection_id: int) -> bool:
+        """Whether no more should be read from this client for now."""
+        connection = self._connections.get(connection_id)
+        if connection is None or connection.closing:
+            return True
+        node_is_full = self._pending_bytes >= self._limits.node_pending_bytes
+        return connection.is_congested or (node_is_full and not connection.is_idle)
+
+    # ------------------------------------------------------------------ requests
+
+    def receive(self, connection_id: int, data: bytes, now: int) -> None:
+        """Takes in a client's bytes."""
+        connection = self._connections.get(connection_id)
+        if connection is None or connection.closing:
+            return
+        self._dirty[connection_id] = connection
+        try:
+            requests = connection.parser.receive(data)
+        except ProtocolError as error:
+            self._take_requests(connection, error.requests, now)
+            connection.answer(encode_error("ERR", str(error)))
+            connection.closing = True
+        else:
+            self._take_requests(connection, requests, now)
+
+    def _take_requests(self, connection: Connection, requests: list[list[bytes]], now: int) -> None:
+        for arguments in requests:
+            if connection.closing:
+                return
+            try:
+                self._take_request(connection, arguments, now)
+            except CommandError as error:
+                connection.answer(encode_error(error.code, error.text))
+
+    def _take_request(self, connection: Connection, arguments: list[bytes], now: int) -> None:
+        spec = find_command(arguments)
+        if spec.understand is None:
+            immediate = answer_locally(spec, arguments, connection, self._view())
+            connection.answer(encode_reply(immediate.reply, connection.protocol))
+            connection.closing = immediate.closes
+            return
+        request = spec.understand(arguments, self._limits)
+        size = sum(map(len, arguments))
+        slot = connection.new_slot(is_read=isinstance(request, Read), size=size)
+        self._pending_bytes += size
+        if not connection.backlog and connection.may_begin(request):
+            self._begin(request, slot, now)
+        else:
+            connection.backlog.append((request, slot, now))
+
+    def _begin(self, request: Request, slot: Slot, arrived: int) -> None:
+        slot.connection.begun(slot)
+        deadline = arrived + self._limits.command_timeout_us
+        match request:
+            case Write(command=command):
+                self._own_session.add(PendingWrite(slot, command, deadline))
+            case Read(query=query):
+                ticket = next(self._tickets)
+                self._reads[ticket] = PendingRead(slot, request, deadline)
+                self._new_reads.append((ticket, query))
+            case Call(operation=operation):
+                self._calls.add(PendingCall(slot, operation, deadline))
+
+    # ------------------------------------------------------------------ results
+
+    def take_outcome(self, outcome: Outcome, now: int) -> None:
+        """What has become of a submitted operation."""
+        ticket = outcome.ticket
+        waiting = self._own_session if self._own_session.submitted(ticket) else self._calls
+        match outcome:
+            case Completed(result=result):
+                waiting.completed(ticket, result, now)
+            case NotProposed():
+                waiting.not_proposed(ticket, now)
+            case Interrupted():
+                waiting.interrupted(ticket)
+
+    def take_answer(self, answer: ReadAnswer) -> None:
+        """A read was served."""
+        pending = self._reads.pop(answer.ticket, None)
+        if pending is not None:
+            reply = pending.read.reply(answer.value)
+            pending.slot.reply = encode_reply(reply, pending.slot.connection.protocol)
+            self._settled(pending.slot)
+
+    # ------------------------------------------------------------------ what comes out
+
+    def take_ready(self, now: int, *, has_leader: bool) -> GatewayReady:
+        """What is to be done now; see `GatewayReady`.
+
+        Args:
+            now: in microseconds.
+            has_leader: whether operations can be submitted at all.
+        """
+        ready = GatewayReady()
+        self._give_up(now, ready)
+        for slot in self._own_session.take_settled():
+            self._settled(slot)
+        for slot in self._calls.take_settled():
+            self._settled(slot)
+        dirty, self._dirty = self._dirty, {}
+        for connection in dirty.values():
+            self._flush(connection, ready)
+        ready.reads, self._new_reads = self._new_reads, []
+        if has_leader:
+            self._submit(ready, now)
+        return ready
+
+    def deadline(self, now: int) -> int | None:
+        """When something is given up or repeated."""
+        due = [self._own_session.deadline(now), self._calls.deadline(now)]
+        if self._reads:
+            due.append(next(iter(self._reads.values())).deadline)
+        return min((time for time in due if time is not None), default=None)
+
+    def _submit(self, ready: GatewayReady, now: int) -> None:
+        for attempt, operation in self._own_session.take_submissions(now):
+            ticket = next(self._tickets)
+            self._own_session.submit_as(ticket, attempt)
+            ready.operations.append((ticket, operation))
+        for call in self._calls.take_submissions(now):
+            ticket = next(self._tickets)
+            self._calls.submit_as(ticket, call)
+            ready.operations.append((ticket, call.operation))
+
+    def _give_up(self, now: int, ready: GatewayReady) -> None:
+        self._own_session.give_up(now)
+        self._calls.give_up(now)
+        for ticket, pending in list(self._reads.items()):
+            if pending.deadline > now:
+                break
+            del self._reads[ticket]
+            ready.cancelled_reads.append(ticket)
+            pending.slot.reply = READ_UNAVAILABLE
+            self._settled(pending.slot)
+
+    def _settled(self, slot: Slot) -> None:
+        connection = slot.connection
+        connection.settled(slot)
+        self._pending_bytes -= slot.size
+        if connection.id in self._connections:
+            self._dirty[connection.id] = connection
+
+    def _flush(self, connection: Connection, ready: GatewayReady) -> None:
+        while connection.backlog and connection.may_begin(connection.backlog[0][0]):
+            self._begin(*connection.backlog.popleft())
+        output = connection.take_output()
+        if output:
+            ready.replies.append((connection.id, output))
+        if connection.closing and connection.is_idle:
+            ready.closing.append(connection.id)

@@ -1,0 +1,39 @@
+"""The local limits of a node. Each only refuses, or slows a client down, before proposing."""
+
+import msgspec
+
+from quorate.wire.resp_guard import RequestLimits
+
+
+class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """See docs/limits.md for what happens when each is reached.
+
+    Attributes:
+        request: the size of one request on the wire.
+        max_key_bytes: of one key.
+        max_value_bytes: of one value in one command.
+        command_timeout_us: how long a command waits for its outcome.
+        max_connections: of clients.
+        connection_pending: unanswered commands of one connection, from which on no more is read
+            from it.
+        connection_pending_bytes: the same in bytes of their arguments.
+        connection_running_reads: reads of one connection that are served together; the others
+            wait, so that their replies don't all take up memory at once.
+        node_pending_bytes: the same for all connections of the node together.
+        own_window: writes of plain connections that are under way at a time.
+        retry_delay_us: the pause before something that was refused is submitted again.
+        session_keepalive_us: the node's own session is used at least this often.
+    """
+
+    request: RequestLimits = RequestLimits()
+    max_key_bytes: int = 64 * 1024
+    max_value_bytes: int = 1024 * 1024
+    command_timeout_us: int = 3_000_000
+    max_connections: int = 10_000
+    connection_pending: int = 1024
+    connection_pending_bytes: int = 4 * 1024 * 1024
+    connection_running_reads: int = 64
+    node_pending_bytes: int = 64 * 1024 * 1024
+    own_window: int = 32_768
+    retry_delay_us: int = 20_000
+    session_keepalive_us: int = 300_000_000

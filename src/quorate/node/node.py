@@ -1,0 +1,210 @@
+"""A whole server without I/O: a replica of the key/value table, and the gateway for its clients.
+
+The driver feeds it (`receive` from peers, `client_data` from clients, `persisted` from the disk,
+`wake` from the clock) and drains it (`take_ready`). The same object runs on real sockets and in
+the simulator.
+"""
+
+import random
+
+import msgspec
+
+from quorate.kv.queries import Count, Query, QueryResult
+from quorate.kv.table import Table
+from quorate.node.connection_commands import NodeView
+from quorate.node.gateway import Gateway
+from quorate.node.limits import NodeLimits
+from quorate.node.status import NodeInfo, NodeStatus
+from quorate.raft.configuration import NodeId
+from quorate.raft.core import Raft
+from quorate.raft.messages import PeerMessage
+from quorate.raft.ready import DurableState, Envelope, LogWrite
+from quorate.raft.settings import Settings
+from quorate.replica.replica import Replica
+from quorate.replica.replicated_state import ReplicatedState
+from quorate.replica.sessions import SessionLimits, SessionTable
+
+_REQUEST_IDS_PER_BOOT = 1 << 40
+
+
+class NodeReady(msgspec.Struct, frozen=True):
+    """What the driver has to do now; each list is in order.
+
+    Attributes:
+        messages: to be sent to other servers, at once.
+        write: to be made durable; then `persisted`.
+        replies: bytes for clients: (connection id, bytes).
+        closing: connections to close once their bytes are sent.
+    """
+
+    messages: list[Envelope]
+    write: LogWrite | None
+    replies: list[tuple[int, bytes]]
+    closing: list[int]
+
+
+class Node:
+    """One server of the key/value service.
+
+    Args:
+        node: its id.
+        boot: how often it has started, this time included.
+        durable: what its disk holds.
+        settings: of Raft.
+        session_limits: of the session table, the same on all servers of a cluster.
+        limits: of this server alone.
+        info: what `status` reports besides.
+        rng: for the election timeouts.
+        now: in microseconds of a monotonic clock.
+
+    Attributes:
+        raft: the consensus core, to be looked at only.
+        state: the replicated state, to be looked at only.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        *,
+        boot: int,
+        durable: DurableState,
+        rng: random.Random,
+        now: int,
+        settings: Settings | None = None,
+        session_limits: SessionLimits | None = None,
+        limits: NodeLimits | None = None,
+        info: NodeInfo | None = None,
+    ) -> None:
+        self._id = node
+        self._info = info or NodeInfo()
+        self.raft = Raft(
+            node,
+            durable=durable,
+            settings=settings or Settings(),
+            rng=rng,
+            now=now,
+            first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
+        )
+        self.state: ReplicatedState[Query, QueryResult] = ReplicatedState(
+            Table(), SessionTable(session_limits or SessionLimits())
+        )
+        self._replica = Replica(self.raft, self.state)
+        self._gateway = Gateway(node, boot=boot, limits=limits or NodeLimits(), view=self._view)
+        self.raft_state_bytes = 0
+
+    # ------------------------------------------------------------------ what goes in
+
+    def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
+        """Takes in a message of another server."""
+        self._replica.receive(sender, message, now)
+
+    def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
+        """The connection to another server was made or was lost."""
+        self.raft.link_changed(peer, up=up, now=now)
+
+    def open_connection(self) -> int:
+        """A client has connected; returns the connection's id."""
+        return self._gateway.open_connection()
+
+    def client_data(self, connection: int, data: bytes, now: int) -> None:
+        """Takes in a client's bytes."""
+        self._gateway.receive(connection, data, now)
+
+    def finish_connection(self, connection: int) -> None:
+        """A client will send nothing more, but may still read replies."""
+        self._gateway.finish_connection(connection)
+
+    def client_writable(self, connection: int, *, writable: bool) -> None:
+        """A client has stopped, or begun again, to take its replies in."""
+        self._gateway.client_writable(connection, writable=writable)
+
+    def close_connection(self, connection: int) -> None:
+        """A client has gone."""
+        self._gateway.close_connection(connection)
+
+    def is_congested(self, connection: int) -> bool:
+        """Whether no more should be read from this client for now."""
+        return self._gateway.is_congested(connection)
+
+    def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
+        """The write of this number is on the disk, which holds so much Raft state now."""
+        self.raft_state_bytes = raft_state_bytes
+        self.raft.persisted(number, now)
+
+    def wake(self, now: int) -> None:
+        """Lets timers that are due take effect."""
+        self.raft.wake(now)
+
+    def deadline(self, now: int) -> int | None:
+        """When `wake` and `take_ready` should be called at the latest."""
+        due = (self.raft.deadline(), self._gateway.deadline(now))
+        return min((time for time in due if time is not None), default=None)
+
+    # ------------------------------------------------------------------ what comes out
+
+    def take_ready(self, now: int) -> NodeReady:
+        """What has to be done now; see `NodeReady`."""
+        replies: list[tuple[int, bytes]] = []
+        closing: list[int] = []
+        while True:
+            outcomes, answers = self._replica.take_outcomes(now)
+            for outcome in outcomes:
+                self._gateway.take_outcome(outcome, now)
+            for answer in answers:
+                self._gateway.take_answer(answer)
+            has_leader = self.raft.leader is not None
+            wanted = self._gateway.take_ready(now, has_leader=has_leader)
+            replies += wanted.replies
+            closing += wanted.closing
+            for ticket in wanted.cancelled_reads:
+                self._replica.cancel_read(ticket)
+            for ticket, query in wanted.reads:
+                self._replica.read(ticket, query)
+            for ticket, operation in wanted.operations:
+                self._replica.submit(ticket, operation)
+            if not wanted.reads and not wanted.operations:
+                break
+            self._replica.propose(now)
+        ready = self.raft.take_ready(now)
+        return NodeReady(ready.messages, ready.write, replies, closing)
+
+    @property
+    def current_term(self) -> int:
+        """The latest term that this node has seen."""
+        return self._raft.current_term
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader of the current term, as far as this node knows."""
+        return self._raft.leader
+
+    def status(self) -> NodeStatus:
+        """What this node says of itself."""
+        raft = self.raft
+        return NodeStatus(
+            id=self._id,
+            role=raft.role_name,
+            term=raft.current_term,
+            leader=raft.leader,
+            commit_index=raft.commit_index,
+            last_applied=self.state.last_applied,
+            last_index=raft.last_index,
+            raft_state_bytes=self.raft_state_bytes,
+            client_address=self._info.client_address,
+            peer_address=self._info.peer_address,
+            cluster_id=self._info.cluster_id,
+            pid=self._info.pid,
+            connections=self._gateway.connections,
+            version=self._info.version,
+        )
+
+    def _view(self) -> NodeView:
+        leader = self.raft.leader
+        member = None if leader is None else self.raft.configuration.member(leader)
+        keys = self.state.query(Count())
+        assert isinstance(keys, int)
+        return NodeView(
+            status=self.status(),
+            leader_address=None if member is None else member.client_address,
+            keys=keys,
+        )

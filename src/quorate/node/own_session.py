@@ -1,0 +1,260 @@
+"""The node's own session: in it the node is the Clerk of its plain connections.
+
+Plain connections have no session. The node numbers their writes into one ordered session of its
+own and repeats what was not answered, from the oldest on. Because the session is ordered, a write
+that overtakes a lost one is refused and comes again behind it: so each connection's writes take
+effect in the order sent, each at most once, whatever happens to messages and leaders.
+
+A write that got no answer in time is given up: its connection is told that the outcome is
+unknown, or that it was not executed if no server can have put it in its log. `acked` moves beyond
+it with the next submission, which fences it: once that is in the log it can never be executed.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from quorate.codec.batch import (
+    OpenedSession,
+    OpenSession,
+    Operation,
+    OperationResult,
+    Refusal,
+    Submission,
+    SubmissionOutcomes,
+)
+from quorate.node.connection import Slot
+from quorate.node.limits import NodeLimits
+from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_write_reply
+from quorate.raft.configuration import NodeId
+
+_MAX_SUBMISSION_BYTES = 1024 * 1024
+_INCARNATIONS_PER_BOOT = 1 << 20
+
+
+class PendingWrite:
+    """A write of a plain connection.
+
+    Attributes:
+        slot: where the reply goes.
+        command: encoded for the state machine.
+        deadline: when it is given up, in microseconds.
+        seq: its number in the session, once it has one.
+        submissions: how many submissions may have put it in a log.
+    """
+
+    __slots__ = ("command", "deadline", "seq", "slot", "submissions")
+
+    def __init__(self, slot: Slot, command: bytes, deadline: int) -> None:
+        self.slot = slot
+        self.command = command
+        self.deadline = deadline
+        self.seq = 0
+        self.submissions = 0
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """One submission of consecutive writes; `writes` is empty for an opening or a keep-alive."""
+
+    session: int
+    epoch: int
+    writes: tuple[PendingWrite, ...]
+
+
+class OwnSession:
+    """Numbers, submits and repeats the writes of plain connections.
+
+    Args:
+        node: whose session it is.
+        boot: how often the node has started; makes its sessions' incarnations grow.
+        limits: the window, and the pauses.
+    """
+
+    def __init__(self, node: NodeId, boot: int, limits: NodeLimits) -> None:
+        self._node = node
+        self._incarnation = boot * _INCARNATIONS_PER_BOOT
+        self._limits = limits
+        self._session: int | None = None
+        self._opening = False
+        self._queued: deque[PendingWrite] = deque()
+        self._outstanding: deque[PendingWrite] = deque()
+        self._next_seq = 1
+        self._rewound = False
+        self._epoch = 0
+        self._retry_at = 0
+        self._used_at = 0
+        self._attempts: dict[int, _Attempt] = {}
+        self._settled: list[Slot] = []
+
+    # ------------------------------------------------------------------ what goes in
+
+    def add(self, write: PendingWrite) -> None:
+        """A connection's next write. Deadlines never go back from one write to the next."""
+        self._queued.append(write)
+
+    def submitted(self, ticket: int) -> bool:
+        """Whether this ticket is one of this session's submissions."""
+        return ticket in self._attempts
+
+    def completed(self, ticket: int, result: OperationResult, now: int) -> None:
+        """A submission went through the log."""
+        attempt = self._attempts.pop(ticket)
+        match result:
+            case OpenedSession(session=session):
+                self._opening = False
+                self._session = session
+                self._next_seq = 1
+                self._used_at = now
+            case SubmissionOutcomes(outcomes=outcomes):
+                if attempt.session == self._session:
+                    self._take_outcomes(attempt, outcomes, now)
+            case _:
+                # A later incarnation of this node has a session: only its own writes count.
+                self._opening = False
+                self._retry_at = now + self._limits.command_timeout_us
+
+    def not_proposed(self, ticket: int, now: int) -> None:
+        """A submission reached no leader's log and never will."""
+        attempt = self._attempts.pop(ticket)
+        for write in attempt.writes:
+            write.submissions -= 1
+        self._repeat(attempt)
+        self._retry_at = now + self._limits.retry_delay_us
+
+    def interrupted(self, ticket: int) -> None:
+        """A submission may or may not be executed."""
+        self._repeat(self._attempts.pop(ticket))
+
+    # ------------------------------------------------------------------ what comes out
+
+    def take_submissions(self, now: int) -> Iterator[tuple[_Attempt, Operation]]:
+        """What is to be submitted now, each to be confirmed by `submit_as` with its ticket."""
+        if now < self._retry_at:
+            return
+        if self._session is None:
+            if not self._opening:
+                self._opening = True
+                self._incarnation += 1
+                operation = OpenSession(owner=self._node, incarnation=self._incarnation)
+                yield _Attempt(0, self._epoch, ()), operation
+            return
+        for writes in _portions(self._take_unsubmitted()):
+            commands = tuple([write.command for write in writes])
+            yield (
+                _Attempt(self._session, self._epoch, writes),
+                self._submission(writes[0].seq, commands),
+            )
+            self._used_at = now
+        if now - self._used_at >= self._limits.session_keepalive_us:
+            self._used_at = now
+            yield _Attempt(self._session, self._epoch, ()), self._submission(self._next_seq, ())
+
+    def submit_as(self, ticket: int, attempt: _Attempt) -> None:
+        """An operation of `take_submissions` was submitted with this ticket."""
+        self._attempts[ticket] = attempt
+        for write in attempt.writes:
+            write.submissions += 1
+
+    def take_settled(self) -> list[Slot]:
+        """The slots that have got their reply."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self, now: int) -> int | None:
+        """When the oldest write is given up, or a refused submission is repeated."""
+        due = [pending[0].deadline for pending in (self._outstanding, self._queued) if pending]
+        if due and self._retry_at > now:
+            due.append(self._retry_at)
+        return min(due, default=None)
+
+    def give_up(self, now: int) -> None:
+        """Settles the writes whose time is over."""
+        for pending in (self._outstanding, self._queued):
+            while pending and pending[0].deadline <= now:
+                write = pending.popleft()
+                self._settle(write, UNKNOWN if write.submissions else NOT_EXECUTED)
+        self._pop_answered()
+
+    # ------------------------------------------------------------------ inside
+
+    def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
+        assert self._session is not None
+        acked = self._outstanding[0].seq - 1 if self._outstanding else self._next_seq - 1
+        return Submission(self._session, acked, first_seq, commands, owner=self._node)
+
+    def _take_unsubmitted(self) -> list[PendingWrite]:
+        writes: list[PendingWrite] = []
+        if self._rewound:
+            writes.extend(self._outstanding)
+            self._rewound = False
+        while self._queued and len(self._outstanding) < self._limits.own_window:
+            write = self._queued.popleft()
+            write.seq = self._next_seq
+            self._next_seq += 1
+            self._outstanding.append(write)
+            writes.append(write)
+        return writes
+
+    def _take_outcomes(
+        self, attempt: _Attempt, outcomes: tuple[bytes | Refusal, ...], now: int
+    ) -> None:
+        if Refusal.SESSION_EXPIRED in outcomes:
+            self._expire()
+            return
+        for write, outcome in zip(attempt.writes, outcomes, strict=True):
+            if not isinstance(outcome, Refusal):
+                self._settle(write, encode_write_reply(outcome))
+            elif outcome in {Refusal.OUT_OF_ORDER, Refusal.BEYOND_WINDOW}:
+                self._repeat(attempt)
+                if outcome is Refusal.BEYOND_WINDOW:
+                    self._retry_at = now + self._limits.retry_delay_us
+            else:
+                assert outcome is Refusal.STALE, "the node numbers its own writes"
+                assert write.slot.reply is not None, "only what was given up is fenced"
+        self._pop_answered()
+
+    def _repeat(self, attempt: _Attempt) -> None:
+        if attempt.session == 0:
+            self._opening = False
+            # The same incarnation asks for the same session again.
+            self._incarnation -= 1
+        elif attempt.session == self._session and attempt.epoch == self._epoch:
+            # Everything unanswered is submitted anew, once: what was under way before does not
+            # cause yet another repetition when it fails too.
+            self._rewound = True
+            self._epoch += 1
+
+    def _expire(self) -> None:
+        # Whether these were executed before the session ended, nobody can tell any more. They are
+        # never repeated in a new session, where they might be executed a second time.
+        for write in self._outstanding:
+            self._settle(write, UNKNOWN)
+        self._outstanding.clear()
+        self._session = None
+        self._epoch += 1
+        self._rewound = False
+
+    def _settle(self, write: PendingWrite, reply: bytes) -> None:
+        if write.slot.reply is None:
+            write.slot.reply = reply
+            self._settled.append(write.slot)
+
+    def _pop_answered(self) -> None:
+        while self._outstanding and self._outstanding[0].slot.reply is not None:
+            self._outstanding.popleft()
+
+
+def _portions(writes: list[PendingWrite]) -> Iterator[tuple[PendingWrite, ...]]:
+    """Splits consecutive writes into submissions of bounded size."""
+    size = 0
+    begin = 0
+    for position, write in enumerate(writes):
+        size += len(write.command)
+        if size > _MAX_SUBMISSION_BYTES and position > begin:
+            yield tuple(writes[begin:position])
+            begin, size = position, len(write.command)
+    if begin < len(writes):
+        yield tuple(writes[begin:])

@@ -1,0 +1,63 @@
+"""What a client's command asks for, once its name and arguments have been understood."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from quorate.codec.batch import Operation
+from quorate.kv.queries import Query, QueryResult
+from quorate.wire.resp_reply import Reply
+
+
+class CommandError(Exception):
+    """The command is refused; the client gets this error.
+
+    Attributes:
+        code: the first word of the error reply.
+        text: the rest of it.
+    """
+
+    def __init__(self, text: str, *, code: str = "ERR") -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
+        self.text = text
+
+
+class Immediate(msgspec.Struct, frozen=True):
+    """Answered by this node alone, without the log.
+
+    Attributes:
+        reply: the answer.
+        closes: whether the connection ends after it.
+    """
+
+    reply: Reply
+    closes: bool = False
+
+
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """A linearizable read.
+
+    Attributes:
+        query: for the state machine.
+        reply: makes the reply of the query's result.
+    """
+
+    query: Query
+    reply: Callable[[QueryResult], Reply]
+
+
+class Write(msgspec.Struct, frozen=True, gc=False):
+    """A write of a connection without a session; `command` is encoded for the state machine."""
+
+    command: bytes
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """An operation on a client's own session: `ONCE`, or the opening of a session."""
+
+    operation: Operation
+
+
+Request = Read | Write | Call
+"""What goes to the state machine, as opposed to what a node answers alone."""

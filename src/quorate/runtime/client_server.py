@@ -1,0 +1,74 @@
+"""Clients' connections on sockets: an asyncio protocol around a connection of the node."""
+
+import asyncio
+from typing import cast
+
+from quorate.runtime.driver import Driver
+
+_HIGH_WATER_BYTES = 1024 * 1024
+
+
+class ClientProtocol(asyncio.Protocol):
+    """One client. The driver is the only one who talks to it."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._transport: asyncio.Transport | None = None
+        self._connection = 0
+        self._closing = False
+
+    # ------------------------------------------------------------------ from the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._connection = self._driver.client_connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+        self._driver.client_data(self._connection, data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more. It may still read, so what is pending is answered first."""
+        self._driver.client_finished(self._connection)
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not take its replies in."""
+        self._driver.client_writable(self._connection, writable=False)
+
+    def resume_writing(self) -> None:
+        """The client takes its replies in again."""
+        self._driver.client_writable(self._connection, writable=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The socket is closed."""
+        self._closing = True
+        self._driver.client_lost(self._connection)
+
+    # ------------------------------------------------------------------ from the driver
+
+    def send(self, data: bytes) -> None:
+        """Sends replies."""
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def close_when_sent(self) -> None:
+        """Ends the connection after what was sent."""
+        assert self._transport is not None
+        self._closing = True
+        self._transport.close()
+
+    def pause_reading(self) -> None:
+        """Stops reading from the client."""
+        assert self._transport is not None
+        if not self._closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Goes on reading from the client."""
+        assert self._transport is not None
+        if not self._closing:
+            self._transport.resume_reading()

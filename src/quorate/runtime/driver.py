@@ -1,0 +1,211 @@
+"""The only loop: feeds a node from sockets, disk and clock, and does what it asks for.
+
+Everything that arrives in one turn of the event loop is fed to the node first; then the driver
+drains it once: messages out, one write to the log, replies out. So what arrives together costs
+one round, one write and one sync.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+from quorate.node.node import Node
+from quorate.raft.configuration import NodeId
+from quorate.raft.messages import PeerMessage
+from quorate.raft.ready import Envelope, LogWrite
+from quorate.runtime.leadership_log import LeadershipLog
+
+
+class ClientConnection(Protocol):
+    """A client's connection, as the driver sees it."""
+
+    def send(self, data: bytes) -> None:
+        """Sends replies."""
+
+    def close_when_sent(self) -> None:
+        """Ends the connection after what was sent."""
+
+    def pause_reading(self) -> None:
+        """Stops reading from the client."""
+
+    def resume_reading(self) -> None:
+        """Goes on reading from the client."""
+
+
+class Peers(Protocol):
+    """The links to the other servers, as the driver sees them."""
+
+    def send(self, to: NodeId, messages: list[PeerMessage]) -> None:
+        """Sends messages, or drops them if there is no link."""
+
+
+class Log(Protocol):
+    """The durable log, as the driver sees it."""
+
+    @property
+    def raft_state_bytes(self) -> int:
+        """How much Raft state it holds."""
+
+    def write(self, write: LogWrite) -> bool:
+        """Writes; returns whether it is durable already. If not, `Driver.written` follows."""
+
+
+def monotonic_us() -> int:
+    """The time that a node lives by: microseconds of the monotonic clock."""
+    return time.monotonic_ns() // 1000
+
+
+class Driver:
+    """Runs one node on an event loop.
+
+    Args:
+        node: the node.
+        loop: the event loop that everything here runs on.
+        peers: the links to other servers.
+        log: the durable log.
+    """
+
+    def __init__(
+        self, node: Node, loop: asyncio.AbstractEventLoop, *, peers: Peers, log: Log
+    ) -> None:
+        self._node = node
+        self._loop = loop
+        self._peers = peers
+        self._log = log
+        self._leadership = LeadershipLog(node)
+        self._clients: dict[int, ClientConnection] = {}
+        self._paused: dict[int, ClientConnection] = {}
+        self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begins to live."""
+        self._schedule_turn()
+
+    def stop(self) -> None:
+        """Does nothing more, whatever still arrives."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ------------------------------------------------------------------ clients
+
+    def client_connected(self, client: ClientConnection) -> int:
+        """A client has connected; returns the connection's id."""
+        connection = self._node.open_connection()
+        self._clients[connection] = client
+        self._schedule_turn()
+        return connection
+
+    def client_data(self, connection: int, data: bytes) -> None:
+        """A client has sent something."""
+        self._node.client_data(connection, data, monotonic_us())
+        if self._node.is_congested(connection) and connection in self._clients:
+            client = self._clients[connection]
+            client.pause_reading()
+            self._paused[connection] = client
+        self._schedule_turn()
+
+    def client_writable(self, connection: int, *, writable: bool) -> None:
+        """A client has stopped, or begun again, to take its replies in."""
+        self._node.client_writable(connection, writable=writable)
+        self._schedule_turn()
+
+    def client_finished(self, connection: int) -> None:
+        """A client will send nothing more, but may still read replies."""
+        self._node.finish_connection(connection)
+        self._schedule_turn()
+
+    def client_lost(self, connection: int) -> None:
+        """A client has gone."""
+        self._node.close_connection(connection)
+        self._clients.pop(connection, None)
+        self._paused.pop(connection, None)
+
+    # ------------------------------------------------------------------ peers and disk
+
+    def received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
+        """Another server has sent messages."""
+        now = monotonic_us()
+        for message in messages:
+            self._node.receive(sender, message, now)
+        self._schedule_turn()
+
+    def link_changed(self, peer: NodeId, *, up: bool) -> None:
+        """The connection to another server was made or was lost."""
+        if not self._stopped:
+            self._node.link_changed(peer, up=up, now=monotonic_us())
+            self._schedule_turn()
+
+    def written(self, number: int) -> None:
+        """A write that the log had taken is durable."""
+        if not self._stopped:
+            self._persisted(number)
+            self._schedule_turn()
+
+    # ------------------------------------------------------------------ the turn
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        if self._stopped:
+            return
+        while True:
+            ready = self._node.take_ready(monotonic_us())
+            self._send_messages(ready.messages)
+            for connection, data in ready.replies:
+                if connection in self._clients:
+                    self._clients[connection].send(data)
+            for connection in ready.closing:
+                if connection in self._clients:
+                    self._clients[connection].close_when_sent()
+            if ready.write is None or not self._log.write(ready.write):
+                break
+            self._persisted(ready.write.number)
+        self._leadership.note()
+        self._resume_clients()
+        self._set_timer()
+
+    def _persisted(self, number: int) -> None:
+        self._node.persisted(number, monotonic_us(), raft_state_bytes=self._log.raft_state_bytes)
+
+    def _send_messages(self, messages: list[Envelope]) -> None:
+        by_peer: dict[NodeId, list[PeerMessage]] = {}
+        for envelope in messages:
+            by_peer.setdefault(envelope.to, []).append(envelope.message)
+        for peer, batch in by_peer.items():
+            self._peers.send(peer, batch)
+
+    def _resume_clients(self) -> None:
+        if not self._paused:
+            return
+        for connection, client in list(self._paused.items()):
+            if not self._node.is_congested(connection):
+                del self._paused[connection]
+                client.resume_reading()
+
+    # ------------------------------------------------------------------ the clock
+
+    def _set_timer(self) -> None:
+        now = monotonic_us()
+        due = self._node.deadline(now)
+        if due is None:
+            return
+        if self._timer is not None:
+            if self._timer_us <= due:
+                return  # it fires early, which does no harm, and is set anew then
+            self._timer.cancel()
+        self._timer_us = due
+        self._timer = self._loop.call_later(max(0, due - now) / 1e6, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if not self._stopped:
+            self._node.wake(monotonic_us())
+            self._turn()

@@ -1,0 +1,132 @@
+"""Brings log writes to the disk: on the event loop while the disk is quick, else in a thread.
+
+Handing a write to a thread and back costs two wake-ups, which is more than a quick fdatasync
+takes. But a sync on the loop holds up everything else, so as soon as one was slow the next go to
+a thread, until the disk has been quick again for a while. What arrives while a write is on its
+way goes into the next one: that is group commit.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from quorate.raft.ready import LogWrite
+from quorate.storage.errors import StorageError
+from quorate.storage.store import Store
+
+SLOW_SYNC_S = 0.010
+"""A write that took longer sends the next ones to the thread."""
+QUICK_WRITES = 64
+"""So many quick writes in the thread bring them back to the loop."""
+
+RETRY_PREPARATION_S = 5.0
+
+
+class LogWriter:
+    """Writes for one store; at most one write is on its way.
+
+    Args:
+        store: the open data directory.
+        loop: where everything here is called, and calls back.
+        on_failure: called with what the storage raised in a thread. Nothing may be acknowledged
+            after that.
+        on_warning: called with what an operator should know though nothing has failed yet.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_failure: Callable[[StorageError], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._loop = loop
+        self._on_durable: Callable[[int], None] | None = None
+        self._on_failure = on_failure
+        self._on_warning = on_warning
+        self._syncs = ThreadPoolExecutor(1, thread_name_prefix="log-sync")
+        self._preparations = ThreadPoolExecutor(1, thread_name_prefix="log-prepare")
+        self._preparing = False
+        self._quick_writes = QUICK_WRITES
+
+    @property
+    def raft_state_bytes(self) -> int:
+        """How much Raft state the disk holds."""
+        return self._store.raft_state_bytes
+
+    def start(self, on_durable: Callable[[int], None]) -> None:
+        """Begins to take writes.
+
+        Args:
+            on_durable: called with the number of a write that did not become durable at once,
+                when it has.
+        """
+        self._on_durable = on_durable
+
+    def write(self, write: LogWrite) -> bool:
+        """Writes; returns whether it is durable already. If not, `on_durable` follows.
+
+        Raises:
+            StorageError: nothing may be acknowledged after that.
+        """
+        self._prepare_next_segment()
+        if self._quick_writes < QUICK_WRITES:
+            future = self._syncs.submit(self._append_and_sync, write)
+            future.add_done_callback(lambda done: self._call_soon(self._written, write, done))
+            return False
+        self._note_duration(self._append_and_sync(write))
+        return True
+
+    def close(self) -> None:
+        """Waits for what is on its way, without telling anybody."""
+        self._syncs.shutdown()
+        self._preparations.shutdown()
+
+    def _append_and_sync(self, write: LogWrite) -> float:
+        begun = time.monotonic()
+        self._store.append(write)
+        self._store.sync()
+        return time.monotonic() - begun
+
+    def _note_duration(self, seconds: float) -> None:
+        self._quick_writes = 0 if seconds > SLOW_SYNC_S else self._quick_writes + 1
+
+    def _written(self, write: LogWrite, done: "Future[float]") -> None:
+        try:
+            seconds = done.result()
+        except StorageError as error:
+            self._on_failure(error)
+            return
+        self._note_duration(seconds)
+        assert self._on_durable is not None
+        self._on_durable(write.number)
+
+    def _prepare_next_segment(self) -> None:
+        if self._preparing or not self._store.needs_next_segment:
+            return
+        self._preparing = True
+        future = self._preparations.submit(self._store.prepare_next_segment)
+        future.add_done_callback(lambda done: self._call_soon(self._prepared, done))
+
+    def _prepared(self, done: "Future[StorageError | None]") -> None:
+        try:
+            shortage = done.result()
+        except StorageError as error:
+            self._on_failure(error)
+            return
+        if shortage is None:
+            self._preparing = False
+        else:
+            # Only a write that really needs the space fails.
+            self._on_warning(str(shortage))
+            self._loop.call_later(RETRY_PREPARATION_S, self._prepare_again)
+
+    def _prepare_again(self) -> None:
+        self._preparing = False
+
+    def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, *arguments)

@@ -1,0 +1,5 @@
+"""The version of Quorate, as it was installed."""
+
+from importlib.metadata import version
+
+VERSION = version("quorate")

@@ -1,0 +1,101 @@
+"""The network between simulated servers, and between them and their clients.
+
+The fault model:
+
+1. A message between servers is lost, or comes twice, each with some probability; each copy takes
+   a time of its own, so messages overtake each other; now and then one takes very long.
+2. A link from one server to another can be cut, in that direction only. What is on its way when
+   it is cut still arrives.
+3. A client's connection is a stream: bytes arrive in order, in pieces, until it breaks. When it
+   breaks, each side notices after a while, and what was on its way is lost.
+"""
+
+import random
+from collections.abc import Callable
+
+import google_crc32c
+import msgspec
+
+from quorate.codec.peer import decode_message, encode_message
+from quorate.raft.configuration import NodeId
+from quorate.raft.messages import PeerMessage
+from quorate.sim.scheduler import Scheduler
+
+
+class NetworkFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad the network is.
+
+    Attributes:
+        loss: the probability that a message is lost.
+        duplication: the probability that a message comes twice.
+        latency_us: the longest usual time of a message.
+        stray: the probability that a message takes up to 50 times as long.
+    """
+
+    loss: float
+    duplication: float
+    latency_us: int
+    stray: float
+
+
+PERFECT = NetworkFaults(loss=0.0, duplication=0.0, latency_us=500, stray=0.0)
+
+
+class Network:
+    """Delivers messages between servers and bytes between servers and clients.
+
+    Args:
+        scheduler: virtual time.
+        rng: for all that is left to chance.
+        faults: how bad it is at first.
+    """
+
+    def __init__(self, scheduler: Scheduler, rng: random.Random, faults: NetworkFaults) -> None:
+        self._scheduler = scheduler
+        self._rng = rng
+        self.faults = faults
+        self._cut: set[tuple[NodeId, NodeId]] = set()
+        self.sent = 0
+        self.trace = 0
+        """A checksum over all messages and the times at which they were sent."""
+
+    def send(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        message: PeerMessage,
+        deliver: Callable[[NodeId, PeerMessage], None],
+    ) -> None:
+        """Takes a message on its way; every copy that arrives is decoded anew."""
+        data = encode_message(message)
+        self.sent += 1
+        self.trace = google_crc32c.extend(self.trace, b"%d %b" % (self._scheduler.now, data))
+        faults = self.faults
+        if (sender, to) in self._cut or self._rng.random() < faults.loss:
+            return
+        for _ in range(2 if self._rng.random() < faults.duplication else 1):
+            self._scheduler.after(self.latency(), lambda: deliver(sender, decode_message(data)))
+
+    def latency(self) -> int:
+        """The time that one message or one piece of a stream takes."""
+        usual = 50 + self._rng.randrange(self.faults.latency_us)
+        if self._rng.random() < self.faults.stray:
+            return usual * (2 + self._rng.randrange(49))
+        return usual
+
+    # ------------------------------------------------------------------ partitions
+
+    def cut(self, sender: NodeId, to: NodeId) -> None:
+        """From now on nothing gets from one server to another."""
+        self._cut.add((sender, to))
+
+    def split(self, side: set[NodeId], other: set[NodeId]) -> None:
+        """Cuts all links between two groups of servers."""
+        for one in sorted(side):
+            for another in sorted(other):
+                self.cut(one, another)
+                self.cut(another, one)
+
+    def heal(self) -> None:
+        """Mends all links."""
+        self._cut.clear()

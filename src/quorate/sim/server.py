@@ -1,0 +1,324 @@
+"""A simulated server: the driver of one production node, with its store on a simulated disk.
+
+It can be killed, lose power in the middle of a disk operation, be paused, and be started again
+on what its disk holds then.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from quorate.node.limits import NodeLimits
+from quorate.node.node import Node
+from quorate.node.status import NodeInfo
+from quorate.raft.configuration import Member, NodeId
+from quorate.raft.messages import PeerMessage
+from quorate.raft.ready import LogWrite
+from quorate.raft.settings import Settings
+from quorate.sim.network import Network
+from quorate.sim.scheduler import Scheduler
+from quorate.sim.stream import Stream
+from quorate.storage.errors import StorageError
+from quorate.storage.memory_disk import MemoryDisk, StoppedError
+from quorate.storage.store import Store
+
+TURN_US = 20
+"""How long a server takes to react: what arrives within it is handled together."""
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a simulated server is like.
+
+    Attributes:
+        raft: its Raft settings.
+        limits: its local limits.
+        sync_us: the longest usual time of a sync.
+        slow_sync: the probability that a sync takes up to 100 times as long.
+        segment_size: of its log, in bytes; small ones are left soon.
+    """
+
+    raft: Settings
+    limits: NodeLimits
+    sync_us: int
+    slow_sync: float
+    segment_size: int
+
+
+class SimulatedServer:
+    """One server of a simulated cluster.
+
+    Args:
+        member: who it is.
+        members: the whole cluster.
+        scheduler: virtual time.
+        network: carries its messages.
+        rng: for its own chances.
+        settings: what it is like.
+        peer: gives the other servers by id.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        members: tuple[Member, ...],
+        *,
+        scheduler: Scheduler,
+        network: Network,
+        rng: random.Random,
+        settings: ServerSettings,
+        peer: Callable[[NodeId], "SimulatedServer"],
+    ) -> None:
+        self.id = member.id
+        self.disk = MemoryDisk()
+        self.node: Node | None = None
+        self.failure: str | None = None
+        """Why it stopped by itself, if it did."""
+        self._member = member
+        self._scheduler = scheduler
+        self._network = network
+        self._rng = rng
+        self._settings = settings
+        self._peer = peer
+        self._others = [other.id for other in members if other.id != member.id]
+        self._life = 0
+        self._store: Store | None = None
+        self._paused_until = 0
+        self._turn_is_due = False
+        self._timer = 0
+        self._streams: dict[int, Stream] = {}
+        self._connections: dict[Stream, int] = {}
+        Store.initialize(
+            self.disk,
+            cluster_id="simulated",
+            node=self.id,
+            data_id=f"data-{self.id}",
+            members=members,
+            segment_size=settings.segment_size,
+        )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return self.node is not None
+
+    # ------------------------------------------------------------------ life and death
+
+    def start(self) -> None:
+        """Starts on what the disk holds."""
+        assert self.node is None
+        self._life += 1
+        self._timer = 0
+        self._turn_is_due = False
+        self.failure = None
+        try:
+            self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
+        except StoppedError:
+            self._lose_power()
+            return
+        except StorageError as error:
+            self._stop_by_itself(error)
+            return
+        self.node = Node(
+            self.id,
+            boot=self._store.identity.boot,
+            durable=self._store.durable_state,
+            rng=self._rng,
+            now=self._scheduler.now,
+            settings=self._settings.raft,
+            limits=self._settings.limits,
+            info=NodeInfo(
+                client_address=self._member.client_address, cluster_id="simulated", version="0"
+            ),
+        )
+        self._tell_peers(up=True)
+        self._schedule_turn()
+
+    def kill(self, *, power: bool) -> None:
+        """Ends the process; with `power`, what the disk had not synced may be lost too."""
+        if self.node is None:
+            return
+        if power:
+            self._lose_power()
+        else:
+            self._end()
+            self.disk.kill()
+
+    def pause(self, duration_us: int) -> None:
+        """The process stands still for a while, and then goes on as if nothing had been."""
+        self._paused_until = self._scheduler.now + duration_us
+
+    def break_connections(self) -> None:
+        """All clients lose their connections."""
+        for stream in list(self._connections):
+            stream.break_off()
+
+    def _lose_power(self) -> None:
+        self._end()
+        self.disk.crash(self._rng)
+
+    def _stop_by_itself(self, error: StorageError) -> None:
+        self.failure = str(error)
+        self._end()
+        self.disk.kill()
+
+    def _end(self) -> None:
+        self.node = None
+        self._store = None
+        self._life += 1
+        self._paused_until = 0
+        self.break_connections()
+        self._streams.clear()
+        self._connections.clear()
+        self._tell_peers(up=False)
+
+    def _tell_peers(self, *, up: bool) -> None:
+        for other in self._others:
+            tell = partial(self._peer(other).link_changed, self.id, up=up)
+            self._scheduler.after(self._network.latency(), tell)
+
+    # ------------------------------------------------------------------ what happens to it
+
+    def link_changed(self, peer: NodeId, *, up: bool) -> None:
+        """Another server has ended or begun."""
+        self._when_awake(lambda node: node.link_changed(peer, up=up, now=self._scheduler.now))
+
+    def received(self, sender: NodeId, message: PeerMessage) -> None:
+        """Another server's message arrives."""
+        self._when_awake(lambda node: node.receive(sender, message, self._scheduler.now))
+
+    def stream_opened(self, stream: Stream) -> bool:
+        """A client connects; False if nobody listens."""
+        if self.node is None:
+            return False
+        connection = self.node.open_connection()
+        self._streams[connection] = stream
+        self._connections[stream] = connection
+        self._schedule_turn()
+        return True
+
+    def stream_data(self, stream: Stream, data: bytes) -> None:
+        """A client has sent something."""
+
+        def feed(node: Node) -> None:
+            connection = self._connections.get(stream)
+            if connection is not None:
+                node.client_data(connection, data, self._scheduler.now)
+
+        self._when_awake(feed)
+
+    def stream_lost(self, stream: Stream) -> None:
+        """A client's connection has broken."""
+
+        def forget(node: Node) -> None:
+            connection = self._connections.pop(stream, None)
+            if connection is not None:
+                del self._streams[connection]
+                node.close_connection(connection)
+
+        self._when_awake(forget)
+
+    def _when_awake(self, action: Callable[[Node], None]) -> None:
+        """Does something with the node, once it is not paused, if it still lives then."""
+        life = self._life
+
+        def act() -> None:
+            if self._life != life or self.node is None:
+                return
+            if self._scheduler.now < self._paused_until:
+                self._scheduler.at(self._paused_until, act)
+                return
+            action(self.node)
+            self._schedule_turn()
+
+        act()
+
+    # ------------------------------------------------------------------ the driver
+
+    def _schedule_turn(self) -> None:
+        if self._turn_is_due:
+            return
+        self._turn_is_due = True
+        life = self._life
+        self._scheduler.after(TURN_US, lambda: self._begin_turn(life))
+
+    def _begin_turn(self, life: int) -> None:
+        if self._life != life:
+            return
+        if self._scheduler.now < self._paused_until:
+            self._scheduler.at(self._paused_until, lambda: self._begin_turn(life))
+            return
+        self._turn_is_due = False
+        try:
+            self._turn()
+        except StoppedError:
+            self._lose_power()
+        except StorageError as error:
+            self._stop_by_itself(error)
+
+    def _turn(self) -> None:
+        assert self.node is not None
+        ready = self.node.take_ready(self._scheduler.now)
+        for envelope in ready.messages:
+            receiver = self._peer(envelope.to)
+            self._network.send(self.id, envelope.to, envelope.message, receiver.received)
+        for connection, data in ready.replies:
+            if connection in self._streams:
+                self._streams[connection].send_to_client(data)
+        for connection in ready.closing:
+            if connection in self._streams:
+                self._streams[connection].break_off()
+        if ready.write is not None:
+            self._write(ready.write)
+        self._set_timer()
+
+    def _write(self, write: LogWrite) -> None:
+        assert self._store is not None
+        if self._store.needs_next_segment:
+            self._store.prepare_next_segment()
+        self._store.append(write)
+        duration = 20 + self._rng.randrange(self._settings.sync_us)
+        if self._rng.random() < self._settings.slow_sync:
+            duration *= 2 + self._rng.randrange(99)
+        life = self._life
+        self._scheduler.after(duration, lambda: self._sync(life, write.number))
+
+    def _sync(self, life: int, number: int) -> None:
+        if self._life != life:
+            return
+        if self._scheduler.now < self._paused_until:
+            self._scheduler.at(self._paused_until, lambda: self._sync(life, number))
+            return
+        assert self._store is not None
+        assert self.node is not None
+        try:
+            self._store.sync()
+        except StoppedError:
+            self._lose_power()
+        except StorageError as error:
+            self._stop_by_itself(error)
+        else:
+            size = self._store.raft_state_bytes
+            self.node.persisted(number, self._scheduler.now, raft_state_bytes=size)
+            self._schedule_turn()
+
+    def _set_timer(self) -> None:
+        assert self.node is not None
+        due = self.node.deadline(self._scheduler.now)
+        if due is None or (self._timer and self._timer <= due):
+            return
+        self._timer = due
+        life = self._life
+        self._scheduler.at(due, lambda: self._wake(life, due))
+
+    def _wake(self, life: int, due: int) -> None:
+        if self._life != life or self._timer != due:
+            return
+        if self._scheduler.now < self._paused_until:
+            self._scheduler.at(self._paused_until, lambda: self._wake(life, due))
+            return
+        self._timer = 0
+        assert self.node is not None
+        self.node.wake(self._scheduler.now)
+        self._schedule_turn()
