@@ -2,11 +2,15 @@
 
 A call is submitted again until its outcome is known or its time is over. That is safe: `ONCE`
 executes a number at most once, and a session that was opened twice only expires unused.
+
+That the session has expired, or the window is full, is said of one submission only. If another one
+of the same call may have been executed, or may still be, the client is told that the outcome is
+unknown: else one that had sent its write once would do it again in a new session.
 """
 
 from collections import deque
 
-from quorate.codec.batch import Operation, OperationResult
+from quorate.codec.batch import Operation, OperationResult, Refusal, SubmissionOutcomes
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_call_result
@@ -53,7 +57,9 @@ class Calls:
 
     def completed(self, ticket: int, result: OperationResult, _now: int) -> None:
         """The operation went through the log."""
-        self._settle(self._submitted.pop(ticket), encode_call_result(result))
+        call = self._submitted.pop(ticket)
+        in_doubt = call.submissions > 1 and _speaks_for_one_submission(result)
+        self._settle(call, UNKNOWN if in_doubt else encode_call_result(result))
 
     def not_proposed(self, ticket: int, now: int) -> None:
         """The submission reached no leader's log and never will."""
@@ -107,3 +113,10 @@ class Calls:
         if call.slot.reply is None:
             call.slot.reply = reply
             self._settled.append(call.slot)
+
+
+def _speaks_for_one_submission(result: OperationResult) -> bool:
+    return isinstance(result, SubmissionOutcomes) and result.outcomes[0] in {
+        Refusal.SESSION_EXPIRED,
+        Refusal.BEYOND_WINDOW,
+    }

@@ -40,6 +40,10 @@ class Connection:
         protocol: of the replies: 2 or 3.
         name: as the client set it.
         parser: takes the client's bytes.
+        unread: requests that were not looked at yet, with the time of their arrival in
+            microseconds.
+        last_words: what the client is told when all of `unread` was looked at, before the
+            connection ends; None as long as more may come.
         backlog: requests that must wait for earlier ones, with their slots and the time of
             their arrival in microseconds.
         running_reads: reads that were begun and are not answered.
@@ -54,6 +58,8 @@ class Connection:
         self.protocol: RespVersion = 2
         self.name = b""
         self.parser = RequestParser(limits.request)
+        self.unread: deque[tuple[list[bytes], int]] = deque()
+        self.last_words: bytes | None = None
         self.backlog: deque[tuple[Request, Slot, int]] = deque()
         self.running_reads = 0
         self.running_writes = 0
@@ -63,12 +69,14 @@ class Connection:
         self._limits = limits
         self._slots: deque[Slot] = deque()
         self._output: list[bytes] = []
+        self._output_bytes = 0
 
     @property
-    def is_congested(self) -> bool:
-        """Whether no more should be read from this client for now."""
+    def is_full(self) -> bool:
+        """Whether no more requests should be looked at for now."""
         return (
             not self.is_writable
+            or self._output_bytes >= self._limits.connection_output_bytes
             or len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
         )
@@ -76,7 +84,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether everything is answered."""
-        return not self._slots
+        return not self._slots and not self.unread
 
     def may_begin(self, request: Request) -> bool:
         """Whether nothing is in this request's way, such as an earlier one of the other kind.
@@ -116,6 +124,7 @@ class Connection:
         """Answers a request at once, but behind the replies to all earlier ones."""
         if not self._slots:
             self._output.append(reply)
+            self._output_bytes += len(reply)
             return
         slot = Slot(self, is_read=True, size=0)
         slot.reply = reply
@@ -138,4 +147,5 @@ class Connection:
         if not output:
             return b""
         self._output = []
+        self._output_bytes = 0
         return b"".join(output)

@@ -1,6 +1,7 @@
 """The commands about a connection or about this node itself; they need neither log nor leader."""
 
 import fnmatch
+from collections.abc import Callable
 
 import msgspec
 
@@ -31,9 +32,15 @@ class NodeView(msgspec.Struct, frozen=True):
 
 
 def answer_locally(
-    spec: CommandSpec, arguments: Arguments, connection: Connection, view: NodeView
+    spec: CommandSpec, arguments: Arguments, connection: Connection, view: Callable[[], NodeView]
 ) -> Immediate:
     """Executes a command about the connection or the node.
+
+    Args:
+        spec: the command.
+        arguments: its name and arguments.
+        connection: where it came from.
+        view: gives what can be said about the node, if it is asked for.
 
     Raises:
         CommandError: with the words that Redis uses.
@@ -48,7 +55,7 @@ def answer_locally(
         case "select":
             return Immediate(_select(arguments))
         case "hello":
-            return Immediate(_hello(arguments, connection, view))
+            return Immediate(_hello(arguments, connection, view()))
         case "client":
             return Immediate(_client(arguments, connection))
         case "command":
@@ -56,11 +63,11 @@ def answer_locally(
         case "config":
             return Immediate(_config(arguments))
         case "info":
-            return Immediate(_info(view).encode())
+            return Immediate(_info(view()))
         case "quorate.leader":
-            return Immediate(view.leader_address and view.leader_address.encode())
+            return Immediate(view().leader_address)
         case "quorate.status":
-            return Immediate(msgspec.json.encode(view.status))
+            return Immediate(msgspec.json.encode(view().status))
         case _:
             raise AssertionError(f"{spec.name} has no implementation")
 

@@ -104,17 +104,19 @@ class Gateway:
         """A client has gone. What it had sent may still be executed, except what still waited."""
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
+            self._dirty.pop(connection_id, None)
             connection.closing = True
             for _, slot, _ in connection.backlog:
                 self._pending_bytes -= slot.size
             connection.backlog.clear()
+            connection.unread.clear()
 
     def finish_connection(self, connection_id: int) -> None:
         """A client will send nothing more. It ends once everything is answered."""
         connection = self._connections.get(connection_id)
-        if connection is not None:
-            connection.closing = True
-            self._dirty[connection_id] = connection
+        if connection is not None and connection.last_words is None:
+            connection.last_words = b""
+            self._advance(connection)
 
     def client_writable(self, connection_id: int, *, writable: bool) -> None:
         """A client has stopped, or begun again, to take its replies in."""
@@ -129,40 +131,46 @@ class Gateway:
         if connection is None or connection.closing:
             return True
         node_is_full = self._pending_bytes >= self._limits.node_pending_bytes
-        return connection.is_congested or (node_is_full and not connection.is_idle)
+        has_much = bool(connection.unread) or connection.is_full
+        return has_much or (node_is_full and not connection.is_idle)
 
     # ------------------------------------------------------------------ requests
 
     def receive(self, connection_id: int, data: bytes, now: int) -> None:
         """Takes in a client's bytes."""
         connection = self._connections.get(connection_id)
-        if connection is None or connection.closing:
+        if connection is None or connection.closing or connection.last_words is not None:
             return
-        self._dirty[connection_id] = connection
         try:
             requests = connection.parser.receive(data)
         except ProtocolError as error:
-            self._take_requests(connection, error.requests, now)
-            connection.answer(encode_error("ERR", str(error)))
-            connection.closing = True
-        else:
-            self._take_requests(connection, requests, now)
+            requests = error.requests
+            connection.last_words = encode_error("ERR", str(error))
+        connection.unread.extend([(arguments, now) for arguments in requests])
+        self._advance(connection)
 
-    def _take_requests(self, connection: Connection, requests: list[list[bytes]], now: int) -> None:
-        for arguments in requests:
-            if connection.closing:
-                return
+    def _advance(self, connection: Connection) -> None:
+        """Looks at requests, as many as the connection's limits allow."""
+        self._dirty[connection.id] = connection
+        while connection.unread and not connection.is_full:
+            arguments, arrived = connection.unread.popleft()
             try:
-                self._take_request(connection, arguments, now)
+                self._take_request(connection, arguments, arrived)
             except CommandError as error:
                 connection.answer(encode_error(error.code, error.text))
+        last_words = connection.last_words
+        if last_words is not None and not connection.unread and not connection.closing:
+            connection.answer(last_words)
+            connection.closing = True
 
     def _take_request(self, connection: Connection, arguments: list[bytes], now: int) -> None:
         spec = find_command(arguments)
         if spec.understand is None:
-            immediate = answer_locally(spec, arguments, connection, self._view())
+            immediate = answer_locally(spec, arguments, connection, self._view)
             connection.answer(encode_reply(immediate.reply, connection.protocol))
-            connection.closing = immediate.closes
+            if immediate.closes:
+                connection.unread.clear()
+                connection.closing = True
             return
         request = spec.understand(arguments, self._limits)
         size = sum(map(len, arguments))
@@ -232,7 +240,9 @@ class Gateway:
         return ready
 
     def deadline(self, now: int) -> int | None:
-        """When something is given up or repeated."""
+        """When something is given up or repeated; at once if a connection has more to do."""
+        if self._dirty:
+            return now
         due = [self._own_session.deadline(now), self._calls.deadline(now)]
         if self._reads:
             due.append(next(iter(self._reads.values())).deadline)
@@ -251,7 +261,8 @@ class Gateway:
     def _give_up(self, now: int, ready: GatewayReady) -> None:
         self._own_session.give_up(now)
         self._calls.give_up(now)
-        for ticket, pending in list(self._reads.items()):
+        while self._reads:
+            ticket, pending = next(iter(self._reads.items()))
             if pending.deadline > now:
                 break
             del self._reads[ticket]
@@ -272,5 +283,7 @@ class Gateway:
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))
-        if connection.closing and connection.is_idle:
+        if connection.unread and not connection.is_full:
+            self._advance(connection)
+        elif connection.closing and connection.is_idle:
             ready.closing.append(connection.id)

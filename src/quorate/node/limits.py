@@ -19,7 +19,10 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
         connection_pending_bytes: the same in bytes of their arguments.
         connection_running_reads: reads of one connection that are served together; the others
             wait, so that their replies don't all take up memory at once.
-        node_pending_bytes: the same for all connections of the node together.
+        connection_output_bytes: replies of one connection that were not handed to its socket, from
+            which on no further command of it is looked at.
+        node_pending_bytes: bytes of arguments of unanswered commands, for all connections of
+            the node together.
         own_window: writes of plain connections that are under way at a time.
         retry_delay_us: the pause before something that was refused is submitted again.
         session_keepalive_us: the node's own session is used at least this often.
@@ -33,6 +36,7 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     connection_pending: int = 1024
     connection_pending_bytes: int = 4 * 1024 * 1024
     connection_running_reads: int = 64
+    connection_output_bytes: int = 1024 * 1024
     node_pending_bytes: int = 64 * 1024 * 1024
     own_window: int = 32_768
     retry_delay_us: int = 20_000

@@ -56,6 +56,7 @@ class Node:
         info: what `status` reports besides.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
+        raft_state_bytes: how much Raft state its disk holds.
 
     Attributes:
         raft: the consensus core, to be looked at only.
@@ -74,6 +75,7 @@ class Node:
         session_limits: SessionLimits | None = None,
         limits: NodeLimits | None = None,
         info: NodeInfo | None = None,
+        raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
         self._info = info or NodeInfo()
@@ -90,7 +92,7 @@ class Node:
         )
         self._replica = Replica(self.raft, self.state)
         self._gateway = Gateway(node, boot=boot, limits=limits or NodeLimits(), view=self._view)
-        self.raft_state_bytes = 0
+        self._raft_state_bytes = raft_state_bytes
 
     # ------------------------------------------------------------------ what goes in
 
@@ -128,7 +130,7 @@ class Node:
 
     def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
         """The write of this number is on the disk, which holds so much Raft state now."""
-        self.raft_state_bytes = raft_state_bytes
+        self._raft_state_bytes = raft_state_bytes
         self.raft.persisted(number, now)
 
     def wake(self, now: int) -> None:
@@ -168,16 +170,6 @@ class Node:
         ready = self.raft.take_ready(now)
         return NodeReady(ready.messages, ready.write, replies, closing)
 
-    @property
-    def current_term(self) -> int:
-        """The latest term that this node has seen."""
-        return self._raft.current_term
-
-    @property
-    def leader(self) -> NodeId | None:
-        """The leader of the current term, as far as this node knows."""
-        return self._raft.leader
-
     def status(self) -> NodeStatus:
         """What this node says of itself."""
         raft = self.raft
@@ -189,7 +181,7 @@ class Node:
             commit_index=raft.commit_index,
             last_applied=self.state.last_applied,
             last_index=raft.last_index,
-            raft_state_bytes=self.raft_state_bytes,
+            raft_state_bytes=self._raft_state_bytes,
             client_address=self._info.client_address,
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,

@@ -66,6 +66,8 @@ class Raft:
         now: int,
         first_request_id: int = 1,
     ) -> None:
+        if not __debug__:
+            raise RuntimeError("run Python without -O: the assertions here are a safety net")
         self.me = me
         self.configuration = durable.snapshot.configuration
         self.commit_index = durable.snapshot.index
@@ -223,7 +225,12 @@ class Raft:
             role.election_deadline = min(role.election_deadline, now + early)
 
     def deadline(self) -> int | None:
-        """When `wake` should be called at the latest."""
+        """When `wake` should be called at the latest.
+
+        At once, while there are committed entries that `take_events` has not given out yet.
+        """
+        if self._handed_out < self.commit_index:
+            return self._now
         if isinstance(self._role, Leader):
             return self._role.deadline()
         # Without a leader there is nobody to ask again: that timer would stay due for ever.
@@ -283,10 +290,17 @@ class Raft:
             self._serve_reads(self._role)
         self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
         events, self._events = self._events, Events()
-        if self.commit_index > self._handed_out:
-            events.committed = self._log.slice(self._handed_out + 1, self.commit_index)
-            self._handed_out = self.commit_index
+        events.committed = self._take_committed()
         return events
+
+    def _take_committed(self) -> tuple[Entry, ...]:
+        if self._handed_out >= self.commit_index:
+            return ()
+        entries = self._log.slice_bytes(
+            self._handed_out + 1, self._settings.max_committed_bytes, last=self.commit_index
+        )
+        self._handed_out = entries[-1].index
+        return entries
 
     def take_ready(self, now: int) -> Ready:
         """What the driver has to do now; see `Ready`."""
@@ -571,7 +585,8 @@ class Raft:
         A leader that did nothing for an election timeout, although heartbeats were due, was
         stopped and has probably been replaced; it steps down before it handles anything that
         queued up meanwhile. A server that is far beyond its election deadline gives the leader
-        a new chance, whose messages may be among what queued up.
+        a new chance, whose messages may be among what queued up; a candidate gives up, for the
+        votes among it are those of a time that is over.
         """
         assert now >= self._now, "the clock is monotonic"
         timeout = self._settings.election_timeout_us
@@ -579,6 +594,8 @@ class Raft:
         self._now = now
         if not isinstance(self._role, Leader):
             if now - self._role.election_deadline > timeout:
+                if not isinstance(self._role, Follower):
+                    self._become_follower()
                 self._role.election_deadline = self._new_election_deadline()
         elif self._settings.check_quorum and self._peers() and silent_for > timeout:
             self._become_follower()

@@ -74,13 +74,22 @@ class RaftLog:
         assert last <= self.last_index
         return tuple(self._entries[first - self.first_index : last - self.snapshot.index])
 
-    def slice_bytes(self, first: int, max_bytes: int) -> tuple[Entry, ...]:
-        """Entries from `first` on with at most `max_bytes` of data, but at least one."""
-        assert self.first_index <= first <= self.last_index
+    def slice_bytes(
+        self, first: int, max_bytes: int, *, last: int | None = None
+    ) -> tuple[Entry, ...]:
+        """Entries from `first` on with at most `max_bytes` of data, but at least one.
+
+        Args:
+            first: the index of the first entry.
+            max_bytes: how much data they have together; one entry may have more.
+            last: the index of the last entry that may be among them; the log's last by default.
+        """
+        last = self.last_index if last is None else last
+        assert self.first_index <= first <= last <= self.last_index
         begin = first - self.first_index
         end = begin
         size = 0
-        while end < len(self._entries):
+        while end <= last - self.first_index:
             size += len(self._entries[end].data)
             if size > max_bytes and end > begin:
                 break

@@ -14,6 +14,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         forward_timeout_us: after this time an unanswered forwarded proposal counts as lost.
         max_appends_in_flight: AppendEntries with entries that may be unanswered, per follower.
         max_append_bytes: data in one AppendEntries; one entry always fits.
+        max_committed_bytes: data in the committed entries that are given out at once, so that a
+            long log is not applied in one go while messages wait; one entry always fits.
         pre_vote: ask before raising the term (dissertation §9.6).
         check_quorum: a leader without a majority steps down, and a vote is refused while a
             leader is heard (dissertation §6.2, §4.2.3).
@@ -27,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forward_timeout_us: int = 1_000_000
     max_appends_in_flight: int = 8
     max_append_bytes: int = 1024 * 1024
+    max_committed_bytes: int = 256 * 1024
     pre_vote: bool = True
     check_quorum: bool = True
     no_op: bool = True
@@ -42,5 +45,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "append_timeout_us and forward_timeout_us must be positive; "
                 f"got {self.append_timeout_us} and {self.forward_timeout_us}"
             )
-        if self.max_appends_in_flight < 1 or self.max_append_bytes < 1:
-            raise ValueError("max_appends_in_flight and max_append_bytes must be at least 1")
+        for name in ("max_appends_in_flight", "max_append_bytes", "max_committed_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")

@@ -133,7 +133,7 @@ class Replica(Generic[QueryT, ResultT]):
             answers.extend(
                 ReadAnswer(ticket, self._state.query(query)) for ticket, query in ready_reads
             )
-            if not (events.committed or events.reads or events.forwarded):
+            if not self._reads.is_index_wanted:
                 break
         self._interrupt_if_deposed()
         outcomes, self._outcomes = self._outcomes, []

@@ -31,9 +31,14 @@ class WaitingReads(Generic[QueryT]):
         for _, reads in self._confirmed:
             reads.pop(ticket, None)
 
+    @property
+    def is_index_wanted(self) -> bool:
+        """Whether reads wait that no read index was asked for yet, and one can be."""
+        return self._asked is None and bool(self._arrived)
+
     def begin(self) -> int | None:
         """A ticket to ask for a read index with; None if there is no need or one is asked for."""
-        if self._asked is not None or not self._arrived:
+        if not self.is_index_wanted:
             return None
         self._asked, self._arrived = self._arrived, {}
         ticket = self._next_ticket

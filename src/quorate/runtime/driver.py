@@ -3,10 +3,14 @@
 Everything that arrives in one turn of the event loop is fed to the node first; then the driver
 drains it once: messages out, one write to the log, replies out. So what arrives together costs
 one round, one write and one sync.
+
+Clients may send more than that: what would take too long waits for the next turn, so that no
+flood of requests keeps a node from its peers for as long as an election timeout.
 """
 
 import asyncio
 import time
+from collections import deque
 from typing import Protocol
 
 from quorate.node.node import Node
@@ -14,6 +18,11 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import Envelope, LogWrite
 from quorate.runtime.leadership_log import LeadershipLog
+
+CLIENT_TIME_US = 20_000
+"""How long one turn takes in what clients have sent; what is left waits for the next turn."""
+SLICE_BYTES = 4 * 1024
+"""What a client has sent is taken in by so many bytes, a slice of each client in turn."""
 
 
 class ClientConnection(Protocol):
@@ -72,9 +81,11 @@ class Driver:
         self._loop = loop
         self._peers = peers
         self._log = log
-        self._leadership = LeadershipLog(node)
+        self._leadership = LeadershipLog(node.raft)
         self._clients: dict[int, ClientConnection] = {}
         self._paused: dict[int, ClientConnection] = {}
+        self._untaken: dict[int, memoryview] = {}
+        self._clients_until_us = 0
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
@@ -101,11 +112,15 @@ class Driver:
 
     def client_data(self, connection: int, data: bytes) -> None:
         """A client has sent something."""
-        self._node.client_data(connection, data, monotonic_us())
-        if self._node.is_congested(connection) and connection in self._clients:
-            client = self._clients[connection]
-            client.pause_reading()
-            self._paused[connection] = client
+        now = monotonic_us()
+        if not self._clients_until_us:
+            self._clients_until_us = now + CLIENT_TIME_US
+        if len(data) <= SLICE_BYTES and now < self._clients_until_us:
+            self._node.client_data(connection, data, now)
+        else:
+            self._untaken[connection] = memoryview(data)
+        if connection in self._untaken or self._node.is_congested(connection):
+            self._pause(connection)
         self._schedule_turn()
 
     def client_writable(self, connection: int, *, writable: bool) -> None:
@@ -123,6 +138,7 @@ class Driver:
         self._node.close_connection(connection)
         self._clients.pop(connection, None)
         self._paused.pop(connection, None)
+        self._untaken.pop(connection, None)
 
     # ------------------------------------------------------------------ peers and disk
 
@@ -156,6 +172,7 @@ class Driver:
         self._turn_is_due = False
         if self._stopped:
             return
+        self._take_untaken()
         while True:
             ready = self._node.take_ready(monotonic_us())
             self._send_messages(ready.messages)
@@ -168,6 +185,7 @@ class Driver:
             if ready.write is None or not self._log.write(ready.write):
                 break
             self._persisted(ready.write.number)
+        self._clients_until_us = 0
         self._leadership.note()
         self._resume_clients()
         self._set_timer()
@@ -182,11 +200,43 @@ class Driver:
         for peer, batch in by_peer.items():
             self._peers.send(peer, batch)
 
+    # ------------------------------------------------------------------ clients that send much
+
+    def _take_untaken(self) -> None:
+        """Takes in what clients have sent, a slice of each in turn, for as long as there is time.
+
+        What is left of a client that is congested waits until it no longer is.
+        """
+        if not self._untaken:
+            return
+        until = monotonic_us() + CLIENT_TIME_US
+        takeable = deque(
+            connection for connection in self._untaken if not self._node.is_congested(connection)
+        )
+        while takeable and (now := monotonic_us()) < until:
+            connection = takeable.popleft()
+            data = self._untaken.pop(connection)
+            self._node.client_data(connection, bytes(data[:SLICE_BYTES]), now)
+            if len(data) > SLICE_BYTES:
+                self._untaken[connection] = data[SLICE_BYTES:]  # behind the others
+                if not self._node.is_congested(connection):
+                    takeable.append(connection)
+
+    def _pause(self, connection: int) -> None:
+        if connection in self._clients and connection not in self._paused:
+            client = self._clients[connection]
+            client.pause_reading()
+            self._paused[connection] = client
+
     def _resume_clients(self) -> None:
         if not self._paused:
             return
         for connection, client in list(self._paused.items()):
-            if not self._node.is_congested(connection):
+            if self._node.is_congested(connection):
+                continue
+            if connection in self._untaken:
+                self._schedule_turn()
+            else:
                 del self._paused[connection]
                 client.resume_reading()
 

@@ -8,6 +8,7 @@ reached, or that takes them too slowly, are dropped: Raft expects that.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -25,6 +26,10 @@ LONGEST_BACKOFF_S = 1.0
 HANDSHAKE_TIMEOUT_S = 5.0
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Messages are dropped while a link has more than this to send."""
+COMPLAINT_PERIOD_S = 60.0
+"""A server that keeps calling after it was refused is complained of once in this time."""
+MAX_COMPLAINTS_PER_PERIOD = 100
+"""More different complaints than these in one period are not logged."""
 
 log = logging.getLogger("quorate")
 
@@ -49,12 +54,32 @@ class KnownPeers(Protocol):
         """Durably remembers it."""
 
 
+class Complaints:
+    """What is wrong with connections, in the log: not again and again, for callers call again."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], float] = {}
+
+    def tell(self, transport: asyncio.Transport, text: str) -> None:
+        """Logs one line, unless the same was logged of the same host within the last minute."""
+        now = time.monotonic()
+        told = self._told
+        while told and now - next(iter(told.values())) >= COMPLAINT_PERIOD_S:
+            del told[next(iter(told))]
+        host, port = (transport.get_extra_info("peername") or ("(closed)", 0))[:2]
+        if (host, text) not in told and len(told) < MAX_COMPLAINTS_PER_PERIOD:
+            told[host, text] = now
+            log.warning("peer connection %s:%s %s", host, port, text)
+
+
 class PeerProtocol(asyncio.Protocol):
     """One connection between two servers, of either direction.
 
     Args:
         mine: what this server says of itself on this connection.
+        members: the servers of the cluster.
         known: what is remembered of other servers.
+        complaints: where it is told why a connection was refused or broken off.
         on_accepted: called when both sides have said who they are and this one accepts.
         on_messages: called with the sender and its messages.
         on_lost: called when the connection has ended, with the peer if it had been accepted.
@@ -63,14 +88,18 @@ class PeerProtocol(asyncio.Protocol):
     def __init__(
         self,
         mine: Hello,
-        known: KnownPeers,
         *,
+        members: frozenset[NodeId],
+        known: KnownPeers,
+        complaints: Complaints,
         on_accepted: Callable[["PeerProtocol", NodeId], None],
         on_messages: Callable[[NodeId, list[PeerMessage]], None],
         on_lost: Callable[["PeerProtocol"], None],
     ) -> None:
         self._mine = mine
+        self._members = members
         self._known = known
+        self._complaints = complaints
         self._on_accepted = on_accepted
         self._on_messages = on_messages
         self._on_lost = on_lost
@@ -86,7 +115,7 @@ class PeerProtocol(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class
         self._transport = transport
         loop = asyncio.get_running_loop()
-        self._handshake_limit = loop.call_later(HANDSHAKE_TIMEOUT_S, transport.close)
+        self._handshake_limit = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_takes_too_long)
         if self._mine.to is not None:
             transport.write(self._connection.greet())
 
@@ -98,7 +127,7 @@ class PeerProtocol(asyncio.Protocol):
             if self.peer is None and self._connection.hello is not None:
                 messages = self._judge(self._connection.hello)
         except PeerProtocolError as error:
-            log.warning("peer connection %s: %s", _remote(self._transport), error)
+            self._complaints.tell(self._transport, f"broken off: {error}")
             self._transport.close()
             return
         if messages and self.peer is not None:
@@ -125,8 +154,13 @@ class PeerProtocol(asyncio.Protocol):
     def _judge(self, theirs: Hello) -> list[PeerMessage]:
         assert self._transport is not None
         reason = refuse_reason(self._mine, theirs, self._known.known_data_id(theirs.sender))
+        if reason is None and theirs.sender not in self._members:
+            reason = (
+                f"node {theirs.sender} is no member of this cluster as node {self._mine.sender} "
+                "knows it: check its id"
+            )
         if reason is not None:
-            log.warning("peer connection %s refused: %s", _remote(self._transport), reason)
+            self._complaints.tell(self._transport, f"refused: {reason}")
             self._transport.write(self._connection.refuse(reason))
             self._transport.close()
             return []
@@ -139,10 +173,12 @@ class PeerProtocol(asyncio.Protocol):
         self._on_accepted(self, theirs.sender)
         return messages
 
-
-def _remote(transport: asyncio.Transport) -> str:
-    address = transport.get_extra_info("peername")
-    return f"{address[0]}:{address[1]}" if address else "(closed)"
+    def _handshake_takes_too_long(self) -> None:
+        assert self._transport is not None
+        self._complaints.tell(
+            self._transport, f"broken off: no hello came within {HANDSHAKE_TIMEOUT_S:g} s"
+        )
+        self._transport.close()
 
 
 class PeerLinks:
@@ -165,7 +201,9 @@ class PeerLinks:
     ) -> None:
         self._hello = hello
         self._others = [member for member in members if member.id != hello.sender]
+        self._members = frozenset(member.id for member in members)
         self._known = known
+        self._complaints = Complaints()
         self._rng = rng
         self._listener: Listener | None = None
         self._outgoing: dict[NodeId, PeerProtocol] = {}
@@ -183,12 +221,8 @@ class PeerLinks:
 
     def incoming_protocol(self) -> PeerProtocol:
         """The protocol for a connection that another server makes."""
-        protocol = PeerProtocol(
-            self._hello,
-            self._known,
-            on_accepted=self._incoming_accepted,
-            on_messages=self._received,
-            on_lost=self._incoming_lost,
+        protocol = self._new_protocol(
+            self._hello, on_accepted=self._incoming_accepted, on_lost=self._incoming_lost
         )
         self._open.add(protocol)
         return protocol
@@ -206,6 +240,23 @@ class PeerLinks:
         await asyncio.gather(*self._callers, return_exceptions=True)
         for protocol in list(self._open):
             protocol.close()
+
+    def _new_protocol(
+        self,
+        mine: Hello,
+        *,
+        on_accepted: Callable[[PeerProtocol, NodeId], None],
+        on_lost: Callable[[PeerProtocol], None],
+    ) -> PeerProtocol:
+        return PeerProtocol(
+            mine,
+            members=self._members,
+            known=self._known,
+            complaints=self._complaints,
+            on_accepted=on_accepted,
+            on_messages=self._received,
+            on_lost=on_lost,
+        )
 
     # ------------------------------------------------------------------ incoming
 
@@ -237,11 +288,9 @@ class PeerLinks:
 
     async def _call(self, member: Member) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""
-        protocol = PeerProtocol(
+        protocol = self._new_protocol(
             msgspec.structs.replace(self._hello, to=member.id),
-            self._known,
             on_accepted=self._outgoing_accepted,
-            on_messages=self._received,
             on_lost=self._outgoing_lost,
         )
         host, port = parse_address(member.peer_address)

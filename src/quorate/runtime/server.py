@@ -128,6 +128,7 @@ async def _run(
         now=monotonic_us(),
         settings=config.settings,
         limits=config.limits,
+        raft_state_bytes=store.raft_state_bytes,
         info=NodeInfo(
             client_address=config.client_address,
             peer_address=config.peer_address,

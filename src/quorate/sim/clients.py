@@ -7,6 +7,7 @@ core; a plain client speaks the bytes itself, knows no session, and repeats noth
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -15,7 +16,10 @@ from quorate.clerk import operations
 from quorate.clerk.core import ClerkCore
 from quorate.clerk.errors import ClerkError, NotExecutedError, OutcomeUnknownError
 from quorate.clerk.ready import Connect
-from quorate.sim.history import Append, History, Writer
+from quorate.clerk.replies import Reply
+from quorate.clerk.settings import ClerkSettings
+from quorate.clerk.stream import ReplyStream, encode_requests
+from quorate.sim.history import Append, History, Read, Writer
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.stream import Stream, StreamClient
 from quorate.wire.resp_client import ReplyLimits, ReplyParser, encode_command
@@ -25,8 +29,24 @@ Dial = Callable[[str, StreamClient], Stream]
 """Calls the server at an address."""
 
 KEYS = 3
-READS = 0.3
-LONGEST_PAUSE_US = 30_000
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the clients of a world are like.
+
+    Attributes:
+        reads: the share of reads among their calls.
+        pause_us: the longest pause between two calls.
+        deadlines: the share of a Clerk's calls that have a deadline, within two seconds.
+        pipeline: commands without a reply that a plain client allows itself.
+        clerk: how its Clerks behave.
+    """
+
+    reads: float
+    pause_us: int
+    deadlines: float
+    pipeline: int
+    clerk: ClerkSettings
 
 
 class Client(Protocol):
@@ -46,11 +66,6 @@ class Client(Protocol):
         """Whether it waits for no outcome."""
 
 
-class _PendingRead(msgspec.Struct, frozen=True):
-    key: bytes
-    begun: int
-
-
 def _random_key(rng: random.Random) -> bytes:
     return b"key-%d" % rng.randrange(KEYS)
 
@@ -67,17 +82,19 @@ class ClerkClient:
         scheduler: Scheduler,
         history: History,
         rng: random.Random,
+        settings: ClientSettings,
         calls: int,
     ) -> None:
-        self._writer = Writer(name, is_ordered=calls == 1)
+        self._writer = Writer(name, is_ordered=calls == 1, settles=True)
         self._dial = dial
         self._scheduler = scheduler
         self._history = history
         self._rng = rng
+        self._settings = settings
         self._max_calls = calls
-        self._core = ClerkCore(servers, rng)
+        self._core = ClerkCore(servers, rng, settings.clerk)
         self._link: _ClerkLink | None = None
-        self._pending: dict[int, Append | _PendingRead] = {}
+        self._pending: dict[int, Append | Read] = {}
         self._stopped = False
         self._timer = 0
 
@@ -105,12 +122,14 @@ class ClerkClient:
             return
         now = self._scheduler.now
         key = _random_key(self._rng)
-        deadline = now + self._rng.randrange(2_000_000) if self._rng.random() < 0.1 else None
-        if self._rng.random() < READS:
+        deadline = None
+        if self._rng.random() < self._settings.deadlines:
+            deadline = now + self._rng.randrange(2_000_000)
+        if self._rng.random() < self._settings.reads:
             ticket = self._core.call(operations.get(key), now, deadline)
-            self._pending[ticket] = _PendingRead(key, now)
+            self._pending[ticket] = self._history.begin_read(self._writer, key, now)
         else:
-            append = self._history.begin_append(self._writer, key)
+            append = self._history.begin_append(self._writer, key, now)
             ticket = self._core.call(operations.append(key, append.element), now, deadline)
             self._pending[ticket] = append
         self._drain()
@@ -119,18 +138,18 @@ class ClerkClient:
         now = self._scheduler.now
         match self._pending.pop(ticket), result:
             case Append() as append, NotExecutedError():
-                self._history.end_append(append, "not executed", now)
+                self._history.not_executed(append, now)
             case Append() as append, OutcomeUnknownError():
-                self._history.end_append(append, "unknown", now)
-            case Append() as append, int():
-                self._history.end_append(append, "acknowledged", now)
-            case _PendingRead(key, begun), bytes(value):
-                self._history.end_read(key, value, begun=begun, ended=now)
-            case _PendingRead(), ClerkError():
+                self._history.unknown(append, now)
+            case Append() as append, int(length):
+                self._history.acknowledged(append, length, now)
+            case Read() as read, bytes(value):
+                self._history.answered(read, value, now)
+            case Read(), ClerkError():
                 pass
             case call, surprise:
                 raise AssertionError(f"{call} ended with {surprise!r}")
-        self._scheduler.after(self._rng.randrange(1, LONGEST_PAUSE_US), self._call)
+        self._scheduler.after(self._rng.randrange(1, self._settings.pause_us), self._call)
 
     def _drain(self) -> None:
         ready = self._core.take_ready()
@@ -141,8 +160,7 @@ class ClerkClient:
             self._link = _ClerkLink(self, ready.connect, self._dial)
         if ready.requests:
             assert self._link is not None
-            data = b"".join(encode_command(*arguments) for arguments in ready.requests)
-            self._link.stream.send_to_server(data)
+            self._link.stream.send_to_server(encode_requests(ready.requests))
         for outcome in ready.outcomes:
             self._ended(outcome.ticket, outcome.result)
         self._set_timer()
@@ -152,7 +170,7 @@ class ClerkClient:
         if due is None or (self._timer and self._timer <= due):
             return
         self._timer = due
-        self._scheduler.at(due, lambda: self._wake(due))
+        self._scheduler.at(due, partial(self._wake, due))
 
     def _wake(self, due: int) -> None:
         if self._timer == due:
@@ -167,10 +185,10 @@ class ClerkClient:
         self._core.connected(number, self._scheduler.now)
         self._drain()
 
-    def link_received(self, number: int, replies: list[object]) -> None:
+    def link_received(self, number: int, replies: list[Reply]) -> None:
         """Replies have come on the connection of this number."""
         for reply in replies:
-            self._core.received(number, reply, self._scheduler.now)  # type: ignore[arg-type]
+            self._core.received(number, reply, self._scheduler.now)
         self._drain()
 
     def link_lost(self, number: int) -> None:
@@ -185,7 +203,7 @@ class _ClerkLink:
     def __init__(self, client: ClerkClient, connect: Connect, dial: Dial) -> None:
         self._client: ClerkClient | None = client
         self._number = connect.number
-        self._parser = ReplyParser(ReplyLimits())
+        self._replies = ReplyStream()
         self.stream = dial(connect.server, self)
 
     def leave(self) -> None:
@@ -199,7 +217,7 @@ class _ClerkLink:
 
     def data_received(self, data: bytes) -> None:
         if self._client is not None:
-            self._client.link_received(self._number, list(self._parser.receive(data)))
+            self._client.link_received(self._number, self._replies.receive(data))
 
     def connection_lost(self) -> None:
         if self._client is not None:
@@ -207,7 +225,7 @@ class _ClerkLink:
 
 
 class PlainClient:
-    """A connection without a session to one server after another; pipelines a few commands.
+    """A connection without a session to one server after another; sends on without waiting.
 
     Each connection is a writer of its own: what an earlier one had sent may take effect later.
     """
@@ -221,6 +239,7 @@ class PlainClient:
         scheduler: Scheduler,
         history: History,
         rng: random.Random,
+        settings: ClientSettings,
     ) -> None:
         self._name = name
         self._servers = servers
@@ -228,12 +247,12 @@ class PlainClient:
         self._scheduler = scheduler
         self._history = history
         self._rng = rng
+        self._settings = settings
         self._connections = 0
         self._stream: Stream | None = None
-        self._writer = Writer(b"", is_ordered=True)
+        self._writer = Writer(b"")
         self._parser = ReplyParser(ReplyLimits())
-        self._pending: deque[Append | _PendingRead] = deque()
-        self._is_connected = False
+        self._pending: deque[Append | Read] = deque()
         self._stopped = False
 
     @property
@@ -258,63 +277,66 @@ class PlainClient:
         if self._stopped:
             return
         self._connections += 1
-        self._writer = Writer(b"%b-%04d" % (self._name, self._connections), is_ordered=True)
+        self._writer = Writer(b"%b-%d" % (self._name, self._connections), is_ordered=True)
         self._parser = ReplyParser(ReplyLimits())
         self._stream = self._dial(self._rng.choice(self._servers), self)
 
-    def _send(self) -> None:
-        if self._stopped or not self._is_connected or self._pending:
+    def _work(self, stream: Stream) -> None:
+        """Sends a few commands now and again, as long as this connection lasts."""
+        if self._stopped or self._stream is not stream:
             return
-        commands: list[bytes] = []
-        for _ in range(self._rng.choice((1, 1, 2, 5))):
-            key = _random_key(self._rng)
-            if self._rng.random() < READS:
-                self._pending.append(_PendingRead(key, self._scheduler.now))
-                commands.append(encode_command("GET", key))
-            else:
-                append = self._history.begin_append(self._writer, key)
-                self._pending.append(append)
-                commands.append(encode_command("APPEND", key, append.element))
-        assert self._stream is not None
-        self._stream.send_to_server(b"".join(commands))
+        room = self._settings.pipeline - len(self._pending)
+        commands = [self._command() for _ in range(min(room, self._rng.choice((1, 1, 2, 5))))]
+        if commands:
+            stream.send_to_server(b"".join(commands))
+        pause = self._rng.randrange(1, self._settings.pause_us)
+        self._scheduler.after(pause, partial(self._work, stream))
+
+    def _command(self) -> bytes:
+        key = _random_key(self._rng)
+        now = self._scheduler.now
+        if self._rng.random() < self._settings.reads:
+            self._pending.append(self._history.begin_read(self._writer, key, now))
+            return encode_command("GET", key)
+        append = self._history.begin_append(self._writer, key, now)
+        self._pending.append(append)
+        return encode_command("APPEND", key, append.element)
 
     # ------------------------------------------------------------------ from its stream
 
     def connected(self) -> None:
         """The connection is there."""
-        self._is_connected = True
-        self._send()
+        assert self._stream is not None
+        self._work(self._stream)
 
     def data_received(self, data: bytes) -> None:
         """The server has sent something."""
         for reply in self._parser.receive(data):
             self._take(self._pending.popleft(), reply)
-        if not self._pending:
-            self._scheduler.after(self._rng.randrange(1, LONGEST_PAUSE_US), self._send)
 
     def connection_lost(self) -> None:
         """The connection could not be made, or has broken: what is open stays unknown."""
-        self._is_connected = False
+        self._stream = None
         for call in self._pending:
             if isinstance(call, Append):
-                self._history.end_append(call, "unknown", self._scheduler.now)
+                self._history.unknown(call, self._scheduler.now)
         self._pending.clear()
-        self._scheduler.after(self._rng.randrange(1, 10 * LONGEST_PAUSE_US), self._connect)
+        self._scheduler.after(self._rng.randrange(1, 10 * self._settings.pause_us), self._connect)
 
-    def _take(self, call: Append | _PendingRead, reply: object) -> None:
+    def _take(self, call: Append | Read, reply: object) -> None:
         now = self._scheduler.now
         match call, reply:
-            case Append(), int():
-                self._history.end_append(call, "acknowledged", now)
+            case Append(), int(length):
+                self._history.acknowledged(call, length, now)
             case Append(), ErrorReply(code="UNKNOWN"):
-                self._history.end_append(call, "unknown", now)
+                self._history.unknown(call, now)
             case Append(), ErrorReply(code="NOTEXECUTED"):
-                self._history.end_append(call, "not executed", now)
-            case _PendingRead(key, begun), bytes(value):
-                self._history.end_read(key, value, begun=begun, ended=now)
-            case _PendingRead(key, begun), None:
-                self._history.end_read(key, b"", begun=begun, ended=now)
-            case _PendingRead(), ErrorReply(code="UNAVAILABLE"):
+                self._history.not_executed(call, now)
+            case Read(), bytes(value):
+                self._history.answered(call, value, now)
+            case Read(), None:
+                self._history.answered(call, b"", now)
+            case Read(), ErrorReply(code="UNAVAILABLE"):
                 pass
             case _:
                 raise AssertionError(f"{call} was answered {reply!r}")

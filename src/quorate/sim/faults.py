@@ -1,16 +1,23 @@
-"""The troubles of a world: at random times, one of all kinds, drawn from one generator."""
+"""The troubles of a world: at random times, one of all kinds, drawn from one generator.
+
+Each world has a mood: which kinds of trouble there are in it, how often they come and how long
+they last. Worlds in which everything happens all the time are worlds in which little gets done,
+and many bugs need one kind of trouble again and again ("swarm testing", Groce et al. 2012).
+"""
 
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from quorate.raft.configuration import NodeId
 from quorate.sim.clients import Client
 from quorate.sim.network import PERFECT, Network
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 
-_LONGEST_CALM_US = 800_000
-_LONGEST_OUTAGE_US = 1_500_000
+_OPERATIONS_OF_A_START = 12
+"""A start changes the disk about so many times."""
 
 
 class Faults:
@@ -19,7 +26,7 @@ class Faults:
     Args:
         scheduler: virtual time.
         network: to be cut.
-        servers: to be killed, paused and given bad disks.
+        servers: to be killed, paused and given bad disks and clocks.
         clients: to be disconnected.
         rng: decides what happens when.
 
@@ -43,8 +50,10 @@ class Faults:
         self._clients = clients
         self._rng = rng
         self._until = 0
-        self._kinds: list[Callable[[], None]] = [
+        self._coming_back: set[NodeId] = set()
+        kinds: list[Callable[[], None]] = [
             self._kill,
+            self._kill_everywhere,
             self._lose_power,
             self._lose_power_within_a_step,
             self._lose_power_everywhere,
@@ -52,10 +61,17 @@ class Faults:
             self._split,
             self._isolate_leader,
             self._cut_one_way,
+            self._break_links,
+            self._jump_clock,
             self._disconnect_clients,
             self._fail_sync,
             self._fill_disk,
         ]
+        share = rng.choice((0.3, 0.7, 1.0))
+        self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
+        self._longest_calm_us = rng.choice((100_000, 400_000, 800_000))
+        self._longest_outage_us = rng.choice((100_000, 500_000, 1_500_000))
+        self._stops_in_starts = rng.choice((0.0, 0.2))
 
     def start(self, *, until: int) -> None:
         """Begins to make trouble, until a time."""
@@ -66,61 +82,73 @@ class Faults:
         """Mends everything: from now on the world is as good as it can be."""
         self._network.heal()
         self._network.faults = PERFECT
+        self._stops_in_starts = 0.0
         for server in self._servers:
             server.disk.limit_capacity(None)
+            server.correct_clock()
         self.revive_all()
 
     def revive_all(self) -> None:
         """Starts every server that is down, as a supervisor would."""
         for server in self._servers:
-            self._revive(server)
+            if not server.is_up:
+                server.start()
 
     def _next(self) -> None:
-        self._scheduler.after(self._rng.randrange(_LONGEST_CALM_US), self._strike)
+        self._scheduler.after(self._rng.randrange(self._longest_calm_us), self._strike)
 
     def _strike(self) -> None:
         if self._scheduler.now < self._until:
             kind = self._rng.choice(self._kinds)
             self.counts[kind.__name__.removeprefix("_")] += 1
             kind()
+            self._look_after_the_dead()
             self._next()
 
     def _outage(self) -> int:
-        return 1 + self._rng.randrange(_LONGEST_OUTAGE_US)
+        return 1 + self._rng.randrange(self._longest_outage_us)
 
     def _a_server(self) -> SimulatedServer:
-        return self._rng.choice(self._servers)
+        # Leaders are hit more often: what follows is more interesting.
+        leaders = self._leaders()
+        return self._rng.choice(leaders if leaders and self._rng.random() < 0.4 else self._servers)
+
+    def _leaders(self) -> list[SimulatedServer]:
+        return [s for s in self._servers if s.node is not None and s.node.raft.is_leader]
+
+    def _look_after_the_dead(self) -> None:
+        # Some died earlier and by themselves: in the middle of a step, or of a full disk.
+        for server in self._servers:
+            if not server.is_up and server.id not in self._coming_back:
+                self._coming_back.add(server.id)
+                self._scheduler.after(self._outage(), partial(self._revive, server))
 
     def _revive(self, server: SimulatedServer) -> None:
-        # Starting may fail again while the fault lasts, for instance on a full disk.
-        if not server.is_up:
-            server.start()
-
-    def _revive_later(self, server: SimulatedServer) -> None:
-        self._scheduler.after(self._outage(), lambda: self._revive(server))
+        self._coming_back.remove(server.id)
+        if server.is_up:
+            return
+        if self._rng.random() < self._stops_in_starts:
+            server.disk.stop_after(self._rng.randrange(_OPERATIONS_OF_A_START))
+        server.start()
 
     # ------------------------------------------------------------------ kinds of trouble
 
     def _kill(self) -> None:
-        server = self._a_server()
-        server.kill(power=False)
-        self._revive_later(server)
+        self._a_server().kill(power=False)
+
+    def _kill_everywhere(self) -> None:
+        for server in self._servers:
+            server.kill(power=False)
 
     def _lose_power(self) -> None:
-        server = self._a_server()
-        server.kill(power=True)
-        self._revive_later(server)
+        self._a_server().kill(power=True)
 
     def _lose_power_within_a_step(self) -> None:
-        server = self._a_server()
-        if server.is_up:
-            server.disk.stop_after(self._rng.randrange(6))
-        self._revive_later(server)
+        self._a_server().disk.stop_after(self._rng.randrange(6))
 
     def _lose_power_everywhere(self) -> None:
         for server in self._servers:
             server.kill(power=True)
-            self._revive_later(server)
 
     def _pause(self) -> None:
         self._a_server().pause(self._outage())
@@ -131,15 +159,33 @@ class Faults:
         self._scheduler.after(self._outage(), self._network.heal)
 
     def _isolate_leader(self) -> None:
-        leaders = {s.id for s in self._servers if s.node is not None and s.node.raft.is_leader}
+        leaders = {server.id for server in self._leaders()}
         self._network.split(leaders, {server.id for server in self._servers} - leaders)
         self._scheduler.after(self._outage(), self._network.heal)
 
     def _cut_one_way(self) -> None:
-        sender, to = self._a_server(), self._a_server()
+        sender, to = self._a_server(), self._rng.choice(self._servers)
         if sender is not to:
             self._network.cut(sender.id, to.id)
             self._scheduler.after(self._outage(), self._network.heal)
+
+    def _break_links(self) -> None:
+        one, other = self._a_server(), self._rng.choice(self._servers)
+        if one is not other:
+            self._network.split({one.id}, {other.id})
+            self._tell(one, other, up=False)
+            self._scheduler.after(self._outage(), lambda: self._mend_links(one, other))
+
+    def _mend_links(self, one: SimulatedServer, other: SimulatedServer) -> None:
+        self._network.heal()
+        self._tell(one, other, up=True)
+
+    def _tell(self, one: SimulatedServer, other: SimulatedServer, *, up: bool) -> None:
+        one.link_changed(other.id, up=up)
+        other.link_changed(one.id, up=up)
+
+    def _jump_clock(self) -> None:
+        self._a_server().jump_ahead(self._outage())
 
     def _disconnect_clients(self) -> None:
         for client in self._clients:
@@ -147,17 +193,9 @@ class Faults:
                 client.break_connection()
 
     def _fail_sync(self) -> None:
-        server = self._a_server()
-        if server.is_up:
-            server.disk.fail_next_sync()
-        self._revive_later(server)
+        self._a_server().disk.fail_next_sync()
 
     def _fill_disk(self) -> None:
         server = self._a_server()
         server.disk.limit_capacity(0)
-
-        def make_room() -> None:
-            server.disk.limit_capacity(None)
-            self._revive(server)
-
-        self._scheduler.after(self._outage(), make_room)
+        self._scheduler.after(self._outage(), lambda: server.disk.limit_capacity(None))

@@ -1,26 +1,46 @@
 """What must be true of a cluster after each thing that happens to it.
 
-The properties of Figure 3 of the Raft paper, as far as they can be seen from outside.
+The properties of Figure 3 of the Raft paper, as far as they can be seen from outside, and that
+what is committed is on the disks of a majority.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import google_crc32c
+import msgspec
 
 from quorate.raft.configuration import NodeId
+from quorate.raft.core import Raft
+from quorate.sim.errors import InvariantError
 from quorate.sim.server import SimulatedServer
 
 
-class InvariantError(AssertionError):
-    """Raft's safety was violated; the text says how."""
+class _Committed(msgspec.Struct, frozen=True):
+    """A committed entry.
+
+    Attributes:
+        term: of the entry.
+        checksum: of its data.
+        known_in: the term of the server that was the first to know; it was committed then or
+            earlier.
+    """
+
+    term: int
+    checksum: int
+    known_in: int
 
 
 class Invariants:
-    """Watches all servers of one world through all their lives."""
+    """Watches all servers of one world through all their lives.
 
-    def __init__(self) -> None:
+    Args:
+        servers: all of them.
+    """
+
+    def __init__(self, servers: Sequence[SimulatedServer]) -> None:
+        self._servers = servers
         self._leader_of_term: dict[int, NodeId] = {}
-        self._committed: list[tuple[int, int]] = []
+        self._committed: list[_Committed] = []
         self._seen: dict[NodeId, tuple[object, int, int]] = {}
 
     @property
@@ -33,13 +53,13 @@ class Invariants:
         """How many entries were ever committed."""
         return len(self._committed)
 
-    def check(self, servers: Iterable[SimulatedServer]) -> None:
+    def check(self) -> None:
         """Checks every server that is up.
 
         Raises:
             InvariantError: a property is violated.
         """
-        for server in servers:
+        for server in self._servers:
             if server.node is not None:
                 self._check(server)
 
@@ -55,31 +75,48 @@ class Invariants:
                 f"node {server.id} went from term {seen_term}, commit index {seen_commit} "
                 f"back to {term}, {commit_index}"
             )
-        if raft.is_leader:
-            self._check_leader(server.id, term)
+        if raft.is_leader and self._leader_of_term.get(term) != server.id:
+            self._check_new_leader(server.id, raft)
         if commit_index > seen_commit:
-            self._check_committed(server, seen_commit, commit_index)
+            self._check_committed(server.id, raft, seen_commit)
         self._seen[server.id] = (server.node, term, commit_index)
 
-    def _check_leader(self, node: NodeId, term: int) -> None:
+    def _check_new_leader(self, node: NodeId, raft: Raft) -> None:
+        term = raft.current_term
         # Election Safety: "at most one leader can be elected in a given term".
         leader = self._leader_of_term.setdefault(term, node)
         if leader != node:
             raise InvariantError(f"nodes {leader} and {node} both lead term {term}")
+        # Leader Completeness: "if a log entry is committed in a given term, then that entry will
+        # be present in the logs of the leaders for all higher-numbered terms".
+        for index, committed in enumerate(self._committed, 1):
+            if committed.known_in < term and raft.term_at(index) != committed.term:
+                raise InvariantError(
+                    f"node {node} leads term {term} without entry {index} of term "
+                    f"{committed.term}, which was committed in term {committed.known_in} or before"
+                )
 
-    def _check_committed(self, server: SimulatedServer, since: int, commit_index: int) -> None:
+    def _check_committed(self, node: NodeId, raft: Raft, since: int) -> None:
         # "State Machine Safety: if a server has applied a log entry at a given index to its state
         # machine, no other server will ever apply a different log entry for the same index."
-        assert server.node is not None
-        for index in range(since + 1, commit_index + 1):
-            entry = server.node.raft.committed_entry(index)
-            found = (entry.term, google_crc32c.value(entry.data))
+        for index in range(since + 1, raft.commit_index + 1):
+            entry = raft.committed_entry(index)
+            checksum = google_crc32c.value(entry.data)
             if index <= len(self._committed):
                 known = self._committed[index - 1]
-                if found != known:
+                if (entry.term, checksum) != (known.term, known.checksum):
                     raise InvariantError(
-                        f"node {server.id} has committed another entry at index {index} than was "
-                        f"committed before: one of term {found[0]}, not of term {known[0]}"
+                        f"node {node} has committed another entry at index {index} than was "
+                        f"committed before: one of term {entry.term}, not of term {known.term}"
                     )
             else:
-                self._committed.append(found)
+                self._check_durable(node, index, entry.term)
+                self._committed.append(_Committed(entry.term, checksum, raft.current_term))
+
+    def _check_durable(self, node: NodeId, index: int, term: int) -> None:
+        holders = [server.id for server in self._servers if server.record.holds(index, term)]
+        if len(holders) <= len(self._servers) // 2:
+            raise InvariantError(
+                f"node {node} has committed entry {index} of term {term}, which is on the disks "
+                f"of {holders} alone"
+            )

@@ -6,20 +6,20 @@ The fault model:
    a time of its own, so messages overtake each other; now and then one takes very long.
 2. A link from one server to another can be cut, in that direction only. What is on its way when
    it is cut still arrives.
-3. A client's connection is a stream: bytes arrive in order, in pieces, until it breaks. When it
-   breaks, each side notices after a while, and what was on its way is lost.
+3. A client's connection is a stream: bytes arrive in order, now and then in two pieces, until it
+   breaks. When it breaks, each side notices after a while, and what was on its way is lost.
 """
 
 import random
 from collections.abc import Callable
 
-import google_crc32c
 import msgspec
 
 from quorate.codec.peer import decode_message, encode_message
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.sim.scheduler import Scheduler
+from quorate.sim.trace import Trace
 
 
 class NetworkFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,15 +30,17 @@ class NetworkFaults(msgspec.Struct, frozen=True, kw_only=True):
         duplication: the probability that a message comes twice.
         latency_us: the longest usual time of a message.
         stray: the probability that a message takes up to 50 times as long.
+        split: the probability that a stream's data comes in two pieces.
     """
 
     loss: float
     duplication: float
     latency_us: int
     stray: float
+    split: float
 
 
-PERFECT = NetworkFaults(loss=0.0, duplication=0.0, latency_us=500, stray=0.0)
+PERFECT = NetworkFaults(loss=0.0, duplication=0.0, latency_us=500, stray=0.0, split=0.0)
 
 
 class Network:
@@ -48,16 +50,24 @@ class Network:
         scheduler: virtual time.
         rng: for all that is left to chance.
         faults: how bad it is at first.
+        trace: notes everything that is sent.
+
+    Attributes:
+        faults: how bad it is.
+        sent: messages between servers that were sent.
+        lost: those of them that were lost.
     """
 
-    def __init__(self, scheduler: Scheduler, rng: random.Random, faults: NetworkFaults) -> None:
+    def __init__(
+        self, scheduler: Scheduler, rng: random.Random, faults: NetworkFaults, trace: Trace
+    ) -> None:
+        self.faults = faults
+        self.sent = 0
+        self.lost = 0
         self._scheduler = scheduler
         self._rng = rng
-        self.faults = faults
+        self._trace = trace
         self._cut: set[tuple[NodeId, NodeId]] = set()
-        self.sent = 0
-        self.trace = 0
-        """A checksum over all messages and the times at which they were sent."""
 
     def send(
         self,
@@ -69,9 +79,10 @@ class Network:
         """Takes a message on its way; every copy that arrives is decoded anew."""
         data = encode_message(message)
         self.sent += 1
-        self.trace = google_crc32c.extend(self.trace, b"%d %b" % (self._scheduler.now, data))
+        self._trace.note(data)
         faults = self.faults
         if (sender, to) in self._cut or self._rng.random() < faults.loss:
+            self.lost += 1
             return
         for _ in range(2 if self._rng.random() < faults.duplication else 1):
             self._scheduler.after(self.latency(), lambda: deliver(sender, decode_message(data)))
@@ -82,6 +93,14 @@ class Network:
         if self._rng.random() < self.faults.stray:
             return usual * (2 + self._rng.randrange(49))
         return usual
+
+    def pieces(self, data: bytes) -> tuple[bytes, ...]:
+        """How a stream's data comes apart on its way."""
+        self._trace.note(data)
+        if len(data) > 1 and self._rng.random() < self.faults.split:
+            cut = self._rng.randrange(1, len(data))
+            return data[:cut], data[cut:]
+        return (data,)
 
     # ------------------------------------------------------------------ partitions
 

@@ -3,6 +3,11 @@
 import heapq
 from collections.abc import Callable
 
+from quorate.sim.errors import LivenessError
+
+MAX_AT_ONCE = 100_000
+"""More things than this at one time mean that somebody wakes himself for ever."""
+
 
 class Scheduler:
     """A queue of things to do, by virtual time in microseconds.
@@ -30,9 +35,17 @@ class Scheduler:
         Args:
             time: where virtual time stands afterwards.
             after_each: called after each thing that happened.
+
+        Raises:
+            LivenessError: time stands still, because things happen at one time without an end.
         """
+        at_once = 0
         while self._queue and self._queue[0][0] <= time:
-            self.now, _, action = heapq.heappop(self._queue)
+            due, _, action = heapq.heappop(self._queue)
+            at_once = at_once + 1 if due == self.now else 0
+            if at_once > MAX_AT_ONCE:
+                raise LivenessError(f"more than {MAX_AT_ONCE} things happened at {due} us")
+            self.now = due
             action()
             after_each()
         self.now = max(self.now, time)

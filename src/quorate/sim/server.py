@@ -5,6 +5,7 @@ on what its disk holds then.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -17,7 +18,11 @@ from quorate.raft.configuration import Member, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
+from quorate.replica.sessions import SessionLimits
+from quorate.sim.clock import Clock
+from quorate.sim.durable_record import DurableRecord
 from quorate.sim.network import Network
+from quorate.sim.process import Process
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.stream import Stream
 from quorate.storage.errors import StorageError
@@ -34,6 +39,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         raft: its Raft settings.
         limits: its local limits.
+        sessions: the limits of the session table.
         sync_us: the longest usual time of a sync.
         slow_sync: the probability that a sync takes up to 100 times as long.
         segment_size: of its log, in bytes; small ones are left soon.
@@ -41,6 +47,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     raft: Settings
     limits: NodeLimits
+    sessions: SessionLimits
     sync_us: int
     slow_sync: float
     segment_size: int
@@ -54,9 +61,18 @@ class SimulatedServer:
         members: the whole cluster.
         scheduler: virtual time.
         network: carries its messages.
+        clock: its own.
         rng: for its own chances.
         settings: what it is like.
         peer: gives the other servers by id.
+
+    Attributes:
+        disk: to be given faults.
+        clock: to be made to jump.
+        node: while it runs.
+        failure: why it stopped by itself, if it did.
+        record: what its disk must hold.
+        happened: how often what happened to it, by name.
     """
 
     def __init__(
@@ -66,15 +82,18 @@ class SimulatedServer:
         *,
         scheduler: Scheduler,
         network: Network,
+        clock: Clock,
         rng: random.Random,
         settings: ServerSettings,
         peer: Callable[[NodeId], "SimulatedServer"],
     ) -> None:
         self.id = member.id
         self.disk = MemoryDisk()
+        self.clock = clock
         self.node: Node | None = None
         self.failure: str | None = None
-        """Why it stopped by itself, if it did."""
+        self.record = DurableRecord(member.id)
+        self.happened: Counter[str] = Counter()
         self._member = member
         self._scheduler = scheduler
         self._network = network
@@ -82,9 +101,8 @@ class SimulatedServer:
         self._settings = settings
         self._peer = peer
         self._others = [other.id for other in members if other.id != member.id]
-        self._life = 0
+        self._process = Process(scheduler)
         self._store: Store | None = None
-        self._paused_until = 0
         self._turn_is_due = False
         self._timer = 0
         self._streams: dict[int, Stream] = {}
@@ -108,25 +126,29 @@ class SimulatedServer:
     def start(self) -> None:
         """Starts on what the disk holds."""
         assert self.node is None
-        self._life += 1
-        self._timer = 0
+        self._process = Process(self._scheduler)
         self._turn_is_due = False
         self.failure = None
         try:
             self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
         except StoppedError:
+            self.happened["stopped in its start"] += 1
             self._lose_power()
             return
         except StorageError as error:
             self._stop_by_itself(error)
             return
+        self.happened["started"] += 1
+        if self.record.recovered(self._store.durable_state):
+            self.happened["found an unsynced write"] += 1
         self.node = Node(
             self.id,
             boot=self._store.identity.boot,
             durable=self._store.durable_state,
             rng=self._rng,
-            now=self._scheduler.now,
+            now=self.clock.now,
             settings=self._settings.raft,
+            session_limits=self._settings.sessions,
             limits=self._settings.limits,
             info=NodeInfo(
                 client_address=self._member.client_address, cluster_id="simulated", version="0"
@@ -147,28 +169,35 @@ class SimulatedServer:
 
     def pause(self, duration_us: int) -> None:
         """The process stands still for a while, and then goes on as if nothing had been."""
-        self._paused_until = self._scheduler.now + duration_us
+        self._process.pause(duration_us)
 
-    def break_connections(self) -> None:
-        """All clients lose their connections."""
-        for stream in list(self._connections):
-            stream.break_off()
+    def correct_clock(self) -> None:
+        """Its clock goes right from now on."""
+        self.clock.go_right()
+        self._set_alarm()
+
+    def jump_ahead(self, duration_us: int) -> None:
+        """Its clock jumps ahead, as if the machine had been suspended."""
+        self.clock.jump(duration_us)
+        self._set_alarm()
 
     def _lose_power(self) -> None:
         self._end()
         self.disk.crash(self._rng)
 
     def _stop_by_itself(self, error: StorageError) -> None:
+        self.happened["stopped by itself"] += 1
         self.failure = str(error)
         self._end()
         self.disk.kill()
 
     def _end(self) -> None:
+        self._process.end()
         self.node = None
         self._store = None
-        self._life += 1
-        self._paused_until = 0
-        self.break_connections()
+        self._timer = 0
+        for stream in list(self._connections):
+            stream.break_off()
         self._streams.clear()
         self._connections.clear()
         self._tell_peers(up=False)
@@ -181,12 +210,12 @@ class SimulatedServer:
     # ------------------------------------------------------------------ what happens to it
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
-        """Another server has ended or begun."""
-        self._when_awake(lambda node: node.link_changed(peer, up=up, now=self._scheduler.now))
+        """Another server has ended or begun, or the link to it has."""
+        self._feed(lambda node: node.link_changed(peer, up=up, now=self.clock.now))
 
     def received(self, sender: NodeId, message: PeerMessage) -> None:
         """Another server's message arrives."""
-        self._when_awake(lambda node: node.receive(sender, message, self._scheduler.now))
+        self._feed(lambda node: node.receive(sender, message, self.clock.now))
 
     def stream_opened(self, stream: Stream) -> bool:
         """A client connects; False if nobody listens."""
@@ -204,9 +233,9 @@ class SimulatedServer:
         def feed(node: Node) -> None:
             connection = self._connections.get(stream)
             if connection is not None:
-                node.client_data(connection, data, self._scheduler.now)
+                node.client_data(connection, data, self.clock.now)
 
-        self._when_awake(feed)
+        self._feed(feed)
 
     def stream_lost(self, stream: Stream) -> None:
         """A client's connection has broken."""
@@ -217,38 +246,22 @@ class SimulatedServer:
                 del self._streams[connection]
                 node.close_connection(connection)
 
-        self._when_awake(forget)
+        self._feed(forget)
 
-    def _when_awake(self, action: Callable[[Node], None]) -> None:
-        """Does something with the node, once it is not paused, if it still lives then."""
-        life = self._life
-
-        def act() -> None:
-            if self._life != life or self.node is None:
-                return
-            if self._scheduler.now < self._paused_until:
-                self._scheduler.at(self._paused_until, act)
-                return
-            action(self.node)
+    def _feed(self, action: Callable[[Node], None]) -> None:
+        """Does something with the node, and lets a turn of the driver follow."""
+        if self.node is not None:
+            self._process.do(partial(action, self.node))
             self._schedule_turn()
-
-        act()
 
     # ------------------------------------------------------------------ the driver
 
     def _schedule_turn(self) -> None:
-        if self._turn_is_due:
-            return
-        self._turn_is_due = True
-        life = self._life
-        self._scheduler.after(TURN_US, lambda: self._begin_turn(life))
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._process.after(TURN_US, self._begin_turn)
 
-    def _begin_turn(self, life: int) -> None:
-        if self._life != life:
-            return
-        if self._scheduler.now < self._paused_until:
-            self._scheduler.at(self._paused_until, lambda: self._begin_turn(life))
-            return
+    def _begin_turn(self) -> None:
         self._turn_is_due = False
         try:
             self._turn()
@@ -259,8 +272,9 @@ class SimulatedServer:
 
     def _turn(self) -> None:
         assert self.node is not None
-        ready = self.node.take_ready(self._scheduler.now)
+        ready = self.node.take_ready(self.clock.now)
         for envelope in ready.messages:
+            self.record.check(envelope.to, envelope.message, self.node.raft)
             receiver = self._peer(envelope.to)
             self._network.send(self.id, envelope.to, envelope.message, receiver.received)
         for connection, data in ready.replies:
@@ -275,21 +289,16 @@ class SimulatedServer:
 
     def _write(self, write: LogWrite) -> None:
         assert self._store is not None
+        self.record.written(write)
         if self._store.needs_next_segment:
             self._store.prepare_next_segment()
         self._store.append(write)
         duration = 20 + self._rng.randrange(self._settings.sync_us)
         if self._rng.random() < self._settings.slow_sync:
             duration *= 2 + self._rng.randrange(99)
-        life = self._life
-        self._scheduler.after(duration, lambda: self._sync(life, write.number))
+        self._process.after(duration, partial(self._sync, write.number))
 
-    def _sync(self, life: int, number: int) -> None:
-        if self._life != life:
-            return
-        if self._scheduler.now < self._paused_until:
-            self._scheduler.at(self._paused_until, lambda: self._sync(life, number))
-            return
+    def _sync(self, number: int) -> None:
         assert self._store is not None
         assert self.node is not None
         try:
@@ -299,26 +308,26 @@ class SimulatedServer:
         except StorageError as error:
             self._stop_by_itself(error)
         else:
+            self.record.synced()
             size = self._store.raft_state_bytes
-            self.node.persisted(number, self._scheduler.now, raft_state_bytes=size)
+            self.node.persisted(number, self.clock.now, raft_state_bytes=size)
             self._schedule_turn()
 
     def _set_timer(self) -> None:
         assert self.node is not None
-        due = self.node.deadline(self._scheduler.now)
-        if due is None or (self._timer and self._timer <= due):
-            return
-        self._timer = due
-        life = self._life
-        self._scheduler.at(due, lambda: self._wake(life, due))
+        due = self.node.deadline(self.clock.now)
+        if due is not None and (not self._timer or due < self._timer):
+            self._timer = due
+            self._set_alarm()
 
-    def _wake(self, life: int, due: int) -> None:
-        if self._life != life or self._timer != due:
-            return
-        if self._scheduler.now < self._paused_until:
-            self._scheduler.at(self._paused_until, lambda: self._wake(life, due))
-            return
-        self._timer = 0
-        assert self.node is not None
-        self.node.wake(self._scheduler.now)
-        self._schedule_turn()
+    def _set_alarm(self) -> None:
+        """Wakes the node when its clock shows the time of its timer, if nothing does before."""
+        if self._timer:
+            self._process.at(self.clock.time_of(self._timer), partial(self._wake, self._timer))
+
+    def _wake(self, due: int) -> None:
+        if self._timer == due:
+            self._timer = 0
+            assert self.node is not None
+            self.node.wake(self.clock.now)
+            self._schedule_turn()

@@ -1,6 +1,7 @@
 """A client's connection to a simulated server: two streams of bytes that break together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from quorate.sim.network import Network
@@ -61,12 +62,14 @@ class Stream:
     def send_to_server(self, data: bytes) -> None:
         """The client sends."""
         if not self._is_over:
-            self._arrive(to_server=True, action=lambda: self._at_server(data))
+            for piece in self._network.pieces(data):
+                self._arrive(to_server=True, action=partial(self._at_server, piece))
 
     def send_to_client(self, data: bytes) -> None:
         """The server sends."""
         if not self._is_over:
-            self._arrive(to_server=False, action=lambda: self._at_client(data))
+            for piece in self._network.pieces(data):
+                self._arrive(to_server=False, action=partial(self._at_client, piece))
 
     def break_off(self) -> None:
         """The connection breaks; each side that is still there is told after a while."""

@@ -6,29 +6,31 @@ the clients were told.
 """
 
 import random
+from collections import Counter
 
 import msgspec
 
+from quorate.clerk.settings import ClerkSettings
 from quorate.kv.queries import Get
 from quorate.node.limits import NodeLimits
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
-from quorate.sim.clients import KEYS, ClerkClient, Client, PlainClient
+from quorate.replica.sessions import SessionLimits
+from quorate.sim.clients import KEYS, ClerkClient, Client, ClientSettings, PlainClient
+from quorate.sim.clock import Clock
+from quorate.sim.errors import HistoryError, LivenessError
 from quorate.sim.faults import Faults
-from quorate.sim.history import History, HistoryError
+from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
 from quorate.sim.network import Network, NetworkFaults
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import ServerSettings, SimulatedServer
 from quorate.sim.stream import Stream, StreamClient
+from quorate.sim.trace import Trace
 
 SECOND_US = 1_000_000
 HEALING_US = 30 * SECOND_US
 """After the world has healed, every call must end within this time."""
-
-
-class LivenessError(AssertionError):
-    """The healed cluster made no progress."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class Report(msgspec.Struct, frozen=True):
         committed: entries committed.
         messages: messages sent between servers.
         faults: how often each kind of fault happened.
+        happened: what they led to, and how often.
         trace: a number that two lives only share if everything in them was the same.
     """
 
@@ -60,6 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     committed: int
     messages: int
     faults: dict[str, int]
+    happened: dict[str, int]
     trace: int
 
 
@@ -76,10 +80,13 @@ class World:
         self._duration_us = duration_us
         self._rng = rng = random.Random(seed)
         self._scheduler = Scheduler()
-        self._network = Network(self._scheduler, self._fork(), _draw_network_faults(rng))
+        self._trace = Trace(self._scheduler)
+        self._network = Network(
+            self._scheduler, self._fork(), _draw_network_faults(rng), self._trace
+        )
         self._history = History()
-        self._invariants = Invariants()
         self._servers = self._build_servers()
+        self._invariants = Invariants(list(self._servers.values()))
         self._clients = self._build_clients()
         self._faults = Faults(
             self._scheduler,
@@ -101,7 +108,7 @@ class World:
         for client in self._clients:
             client.start()
         self._faults.start(until=self._duration_us)
-        self._run_until(self._duration_us)
+        self._scheduler.run_until(self._duration_us, self._invariants.check)
         self._heal()
         self._check()
         return self._report()
@@ -119,6 +126,7 @@ class World:
             for number in range(1, count + 1)
         )
         settings = _draw_server_settings(self._rng)
+        rates = self._rng.choice(_CLOCK_RATES)
         servers: dict[NodeId, SimulatedServer] = {}
         for member in members:
             servers[member.id] = SimulatedServer(
@@ -126,6 +134,11 @@ class World:
                 members,
                 scheduler=self._scheduler,
                 network=self._network,
+                clock=Clock(
+                    self._scheduler,
+                    start=self._rng.randrange(1_000 * SECOND_US),
+                    rate_permille=self._rng.choice(rates),
+                ),
                 rng=self._fork(),
                 settings=settings,
                 peer=servers.__getitem__,
@@ -134,6 +147,7 @@ class World:
 
     def _build_clients(self) -> list[Client]:
         addresses = [_address(node) for node in self._servers]
+        settings = _draw_client_settings(self._rng)
         clients: list[Client] = [
             ClerkClient(
                 b"clerk-%d" % number,
@@ -142,6 +156,7 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
+                settings=settings,
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
@@ -154,6 +169,7 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
+                settings=settings,
             )
             for number in range(2)
         )
@@ -167,29 +183,35 @@ class World:
 
     # ------------------------------------------------------------------ living
 
-    def _run_until(self, time: int) -> None:
-        servers = list(self._servers.values())
-        self._scheduler.run_until(time, lambda: self._invariants.check(servers))
-
     def _heal(self) -> None:
+        """Mends the world, and waits until everything is as it should be."""
         self._faults.heal()
         for client in self._clients:
             client.stop()
         deadline = self._scheduler.now + HEALING_US
-        while not all(client.is_idle for client in self._clients):
+        while waiting_for := self._lacking():
             if self._scheduler.now >= deadline:
                 raise LivenessError(
-                    f"calls were unanswered {HEALING_US / SECOND_US:.0f} s after the world healed"
+                    f"{HEALING_US // SECOND_US} s after the world healed: {waiting_for}"
                 )
-            self._run_until(self._scheduler.now + SECOND_US // 10)
+            self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._invariants.check)
             self._faults.revive_all()
-        # Long enough for every server to hear of the last commit.
-        self._run_until(self._scheduler.now + 3 * SECOND_US)
+
+    def _lacking(self) -> str:
+        """What still is not as it should be; empty if everything is."""
+        if not all(client.is_idle for client in self._clients):
+            return "calls are not answered"
+        applied: set[int] = set()
+        for server in self._servers.values():
+            if server.node is None:
+                return f"node {server.id} is down: {server.failure}"
+            applied.add(server.node.state.last_applied)
+        return "the logs are not everywhere the same" if len(applied) > 1 else ""
 
     def _check(self) -> None:
         states: dict[bytes, NodeId] = {}
         for server in self._servers.values():
-            assert server.node is not None, f"node {server.id} is down: {server.failure}"
+            assert server.node is not None
             states.setdefault(server.node.state.snapshot(), server.id)
         if len(states) > 1:
             raise HistoryError(f"nodes {sorted(states.values())} have different states")
@@ -204,20 +226,29 @@ class World:
 
     def _report(self) -> Report:
         history = self._history
+        happened = sum((server.happened for server in self._servers.values()), Counter[str]())
+        happened["synced entries overwritten"] = sum(
+            server.record.overwritten for server in self._servers.values()
+        )
         return Report(
             seed=self._seed,
             servers=len(self._servers),
             virtual_us=self._scheduler.now,
-            acknowledged=history.acknowledged,
-            unknown=history.unknown,
-            not_executed=history.not_executed,
+            acknowledged=history.count("acknowledged"),
+            unknown=history.count("unknown"),
+            not_executed=history.count("not executed"),
             reads=history.reads,
             leaders=self._invariants.leaders,
             committed=self._invariants.committed,
             messages=self._network.sent,
             faults=dict(sorted(self._faults.counts.items())),
-            trace=self._network.trace,
+            happened=dict(sorted(happened.items())),
+            trace=self._trace.checksum,
         )
+
+
+_CLOCK_RATES = ((1000,), (990, 1000, 1010), (300, 700, 1000, 1500))
+"""In permille: one of them is a world's choice, and each server draws its rate from it."""
 
 
 def _address(number: int) -> str:
@@ -230,10 +261,13 @@ def _draw_network_faults(rng: random.Random) -> NetworkFaults:
         duplication=rng.choice((0.0, 0.02, 0.1)),
         latency_us=rng.choice((500, 2_000, 10_000)),
         stray=rng.choice((0.0, 0.01, 0.05)),
+        split=rng.choice((0.0, 0.1)),
     )
 
 
 def _draw_server_settings(rng: random.Random) -> ServerSettings:
+    # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
+    client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
     return ServerSettings(
         raft=Settings(
             election_timeout_us=rng.choice((150_000, 300_000, 500_000)),
@@ -243,8 +277,33 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
             max_appends_in_flight=rng.choice((1, 4, 8)),
             max_append_bytes=rng.choice((64, 1024, 1024 * 1024)),
         ),
-        limits=NodeLimits(command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000))),
+        limits=NodeLimits(
+            command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
+            own_window=rng.choice((4, 32_768)),
+        ),
+        sessions=SessionLimits(
+            window=rng.choice((8, 1_024)),
+            ordered_window=rng.choice((64, 65_536)),
+            reply_bytes=rng.choice((64, 1024 * 1024)),
+            ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
+            client_sessions=client_sessions,
+            protected_ms=protected_ms,
+            ttl_ms=rng.choice((500, 2_000, 1_800_000)),
+        ),
         sync_us=rng.choice((200, 2_000, 10_000)),
         slow_sync=rng.choice((0.0, 0.002, 0.02)),
         segment_size=rng.choice((2_048, 16_384, 262_144)),
+    )
+
+
+def _draw_client_settings(rng: random.Random) -> ClientSettings:
+    return ClientSettings(
+        reads=rng.choice((0.1, 0.3, 0.6)),
+        pause_us=rng.choice((10_000, 30_000, 100_000)),
+        deadlines=rng.choice((0.0, 0.1, 0.5)),
+        pipeline=rng.choice((5, 12)),
+        clerk=ClerkSettings(
+            reply_timeout_us=rng.choice((200_000, 1_000_000, 5_000_000)),
+            leader_check_us=rng.choice((300_000, 5_000_000)),
+        ),
     )

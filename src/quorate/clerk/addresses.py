@@ -1,0 +1,53 @@
+"""The addresses of servers as people write them. Resolving their names is the shells' business."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_FORM = "write HOST:PORT, for example 127.0.0.1:7001 or [::1]:7001"
+
+
+class Address(NamedTuple):
+    """Where a server listens; an IPv6 `host` stands without brackets."""
+
+    host: str
+    port: int
+
+
+def parse_address(text: str) -> Address:
+    """Takes `HOST:PORT` apart; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: it is not of that form; the text says what is right.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"bad server address {text!r}: an IPv6 host needs brackets; {_FORM}")
+    if not colon or not host or any(character.isspace() for character in host):
+        raise ValueError(f"bad server address {text!r}: {_FORM}")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError(f"bad server address {text!r}: the port is 1 to 65535; {_FORM}")
+    return Address(host, int(port))
+
+
+def parse_servers(servers: str | Iterable[str]) -> tuple[str, ...]:
+    """The servers of a cluster: addresses separated by commas, or several strings.
+
+    Returns:
+        The addresses in the order given, each once.
+
+    Raises:
+        ValueError: an address is not `HOST:PORT`, or there is none.
+        TypeError: an address is not a string.
+    """
+    texts = servers.split(",") if isinstance(servers, str) else list(servers)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"a server address is a str, not {type(text).__name__}; {_FORM}")
+    addresses = dict.fromkeys(text.strip() for text in texts)
+    if not addresses:
+        raise ValueError(f"no server address given: {_FORM}")
+    for address in addresses:
+        parse_address(address)
+    return tuple(addresses)

@@ -1,0 +1,92 @@
+"""The entry point: finds the command, and turns its failure into one line and an exit status."""
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+from click.core import ParameterSource
+
+from quorate.cli.errors import CommandFailure, ExitStatus
+
+_COMMANDS = {
+    "serve": "quorate.cli.serve",
+    "up": "quorate.cli.up",
+    "demo": "quorate.cli.demo.command",
+    "status": "quorate.cli.status",
+    "put": "quorate.cli.operations",
+    "append": "quorate.cli.operations",
+    "get": "quorate.cli.operations",
+    "delete": "quorate.cli.operations",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when that command is asked for.
+
+    A `quorate get` in a shell loop should not wait for what only a server needs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="quorate", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A replicated key/value store on Raft: strongly consistent, exactly once, durable."""
+
+
+def main() -> NoReturn:
+    """Runs the command line; ends the process."""
+    if not __debug__:
+        _fail(
+            "Python runs with assertions off (-O or PYTHONOPTIMIZE), but they guard the data: "
+            "start it without",
+            ExitStatus.FAILED,
+        )
+    try:
+        status = cli.main(prog_name="quorate", standalone_mode=False)
+    except click.Abort:
+        _fail("interrupted", ExitStatus.INTERRUPTED)
+    except click.UsageError as error:
+        _fail(f"{error.format_message()}{_origin(error)}{_hint(error)}", error.exit_code)
+    except CommandFailure as error:
+        _fail(str(error), error.status)
+    sys.exit(status)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    one_line = " ".join(message.splitlines())
+    print(f"quorate: error: {one_line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _origin(error: click.UsageError) -> str:
+    """Where a bad value comes from, if that is not the command line."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    assert error.param.name is not None
+    match error.ctx.get_parameter_source(error.param.name):
+        case ParameterSource.ENVIRONMENT:
+            return f" (from the environment variable {error.param.envvar})"
+        case ParameterSource.DEFAULT_MAP:
+            return f" (from the configuration file {error.ctx.params['config']})"
+        case _:
+            return ""
+
+
+def _hint(error: click.UsageError) -> str:
+    return "" if error.ctx is None else f" (see `{error.ctx.command_path} --help`)"

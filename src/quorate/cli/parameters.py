@@ -1,0 +1,45 @@
+"""What several commands take from the command line."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from quorate.clerk.addresses import parse_servers
+
+
+class Seconds(click.FloatRange):
+    """A duration: a number within its bounds, which "nan" is not though it is a float."""
+
+    name = "seconds"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """See click."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+def _parse(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    try:
+        return parse_servers(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+servers_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+    "--servers",
+    metavar="HOST:PORT,...",
+    envvar="QUORATE_SERVERS",
+    show_envvar=True,
+    required=True,
+    callback=_parse,
+    help="Client addresses of the cluster's nodes.",
+)

@@ -1,0 +1,171 @@
+"""The log in memory, compared with a plain list that begins at index 1."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quorate.raft.configuration import configuration_of
+from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.log import RaftLog
+from quorate.raft.ready import SnapshotMetadata
+
+
+def entry(index: int, term: int, size: int = 1) -> Entry:
+    return Entry(index, term, 10 * index, EntryKind.DATA, b"x" * size)
+
+
+def log_of(*terms: int, snapshot: tuple[int, int] = (0, 0)) -> RaftLog:
+    index, term = snapshot
+    metadata = SnapshotMetadata(index, term, 10 * index, configuration_of([1]))
+    return RaftLog(metadata, [entry(index + i, t) for i, t in enumerate(terms, start=1)])
+
+
+def test_an_empty_log_begins_after_nothing() -> None:
+    log = log_of()
+    assert (log.first_index, log.last_index, log.last_term, log.last_time_ms) == (1, 0, 0, 0)
+    assert log.term_at(0) == 0, "so that the check before the first entry succeeds"
+    assert log.term_at(1) is None
+
+
+def test_a_log_after_a_snapshot_knows_the_entry_just_before_it() -> None:
+    log = log_of(snapshot=(10, 3))
+    assert (log.first_index, log.last_index, log.last_term, log.last_time_ms) == (11, 10, 3, 100)
+    assert [log.term_at(index) for index in (9, 10, 11)] == [None, 3, None]
+
+
+def test_the_log_has_no_gaps_and_terms_never_decrease() -> None:
+    log = log_of(2, snapshot=(10, 1))
+    for wrong in (entry(11, 2), entry(13, 2), entry(12, 1)):
+        with pytest.raises(AssertionError):
+            log.append(wrong)
+    log.append(entry(12, 2))
+    assert log.last_index == 12
+
+
+def test_what_a_snapshot_covers_cannot_be_taken_back() -> None:
+    log = log_of(2, 2, snapshot=(10, 1))
+    with pytest.raises(AssertionError):
+        log.truncate_from(10)
+    log.truncate_from(11)
+    assert (log.last_index, log.last_term) == (10, 1)
+
+
+def test_entries_before_the_beginning_are_gone() -> None:
+    with pytest.raises(AssertionError):
+        log_of(2, snapshot=(10, 1)).slice(10, 11)
+
+
+def test_the_term_of_the_snapshot_counts_when_terms_are_looked_for() -> None:
+    log = log_of(3, 3, 5, snapshot=(10, 3))
+    assert log.last_index_of_term(3, at_most=13) == 12
+    assert log.last_index_of_term(3, at_most=10) == 10
+    assert log.last_index_of_term(4, at_most=13) is None
+    assert log.last_index_of_term(2, at_most=13) is None
+    assert log.first_index_of_term_at(12) == 11, "the first that the log still holds"
+
+
+class Twin:
+    """The whole log from index 1 on, snapshot or not, as a list of entries."""
+
+    def __init__(self, entries: list[Entry], compacted: int) -> None:
+        self.entries = entries
+        self.compacted = compacted
+
+    def term(self, index: int) -> int | None:
+        if index == 0:
+            return 0 if self.compacted == 0 else None
+        if max(self.compacted, 1) <= index <= len(self.entries):
+            return self.entries[index - 1].term
+        return None
+
+    @property
+    def terms_known(self) -> dict[int, int]:
+        """By index, as far as the log still knows them."""
+        known = {index: self.term(index) for index in range(len(self.entries) + 1)}
+        return {index: term for index, term in known.items() if term is not None}
+
+
+@st.composite
+def twins(draw: st.DrawFn) -> tuple[RaftLog, Twin]:
+    """A log and its twin, grown and cut in the same way."""
+    terms = sorted(draw(st.lists(st.integers(1, 5), max_size=12)))
+    compacted = draw(st.integers(0, len(terms)))
+    entries = [entry(index, term) for index, term in enumerate(terms, start=1)]
+    covered = entries[compacted - 1] if compacted else Entry(0, 0, 0, EntryKind.NO_OP, b"")
+    metadata = SnapshotMetadata(compacted, covered.term, covered.time_ms, configuration_of([1]))
+    log, twin = RaftLog(metadata, entries[compacted:]), Twin(entries, compacted)
+    for keep, growth in draw(
+        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=4)
+    ):
+        if compacted <= keep < len(twin.entries):
+            log.truncate_from(keep + 1)
+            del twin.entries[keep:]
+        last_term = max(twin.entries[-1].term if twin.entries else 0, 1)
+        for position in range(growth):
+            new = entry(len(twin.entries) + 1, last_term + position, size=growth)
+            log.append(new)
+            twin.entries.append(new)
+    return log, twin
+
+
+@settings(max_examples=200, deadline=None)
+@given(twins(), st.data())
+def test_the_log_is_like_a_list(pair: tuple[RaftLog, Twin], data: st.DataObject) -> None:
+    log, twin = pair
+    last = len(twin.entries)
+    assert log.last_index == last
+    assert log.first_index == twin.compacted + 1
+    assert [log.term_at(index) for index in range(-1, last + 2)] == [
+        None,
+        *(twin.term(index) for index in range(last + 2)),
+    ]
+    if twin.entries:
+        assert (log.last_term, log.last_time_ms) == (
+            twin.entries[-1].term,
+            twin.entries[-1].time_ms,
+        )
+
+    first = data.draw(st.integers(twin.compacted + 1, last + 1))
+    to = data.draw(st.integers(first - 1, last))
+    assert list(log.slice(first, to)) == twin.entries[first - 1 : to]
+
+    term, at_most = data.draw(st.integers(0, 8)), data.draw(st.integers(twin.compacted, last))
+    of_term = [i for i, t in twin.terms_known.items() if t == term and i <= at_most]
+    assert log.last_index_of_term(term, at_most=at_most) == (of_term[-1] if of_term else None)
+
+    theirs = (data.draw(st.integers(0, 8)), data.draw(st.integers(0, last + 2)))
+    mine = (twin.entries[-1].term if twin.entries else 0, last)
+    up_to_date = theirs[0] > mine[0] or (theirs[0] == mine[0] and theirs[1] >= mine[1])
+    assert log.is_up_to_date(last_log_term=theirs[0], last_log_index=theirs[1]) == up_to_date
+
+    if last > twin.compacted:
+        index = data.draw(st.integers(twin.compacted + 1, last))
+        same = [
+            i for i in range(twin.compacted + 1, index + 1) if log.term_at(i) == twin.term(index)
+        ]
+        assert log.first_index_of_term_at(index) == same[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=10),
+    st.integers(1, 20),
+    st.integers(0, 5),
+    st.data(),
+)
+def test_a_batch_holds_as_much_as_fits_but_at_least_one_entry(
+    sizes: list[int], max_bytes: int, base: int, data: st.DataObject
+) -> None:
+    metadata = SnapshotMetadata(base, 1, 0, configuration_of([1]))
+    log = RaftLog(metadata, [entry(base + i, 1, size) for i, size in enumerate(sizes, start=1)])
+    first = data.draw(st.integers(base + 1, base + len(sizes)))
+    batch = log.slice_bytes(first, max_bytes)
+    assert list(batch) == list(log.slice(first, first + len(batch) - 1))
+    size = sum(len(one.data) for one in batch)
+    assert len(batch) >= 1
+    assert size <= max_bytes or len(batch) == 1
+    if batch[-1].index < log.last_index:
+        (following,) = log.slice(batch[-1].index + 1, batch[-1].index + 1)
+        assert size + len(following.data) > max_bytes
