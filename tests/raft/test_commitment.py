@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.commitment import advanced_commit_index
@@ -37,7 +37,6 @@ def by_figure_2(commit_index: int, term: int, log: RaftLog, match_index: dict[No
     return commit_index
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_commit_index_is_that_of_figure_2(data: st.DataObject) -> None:
     base = data.draw(st.sampled_from([0, 10]))

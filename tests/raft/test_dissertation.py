@@ -210,9 +210,9 @@ def test_a_server_that_comes_back_disturbs_nobody(new_cluster: type[Cluster]) ->
 def test_a_server_whose_term_is_ahead_comes_back_in(
     new_cluster: type[Cluster], new_disk_state: NewDisk
 ) -> None:
-    """A known trap of PreVote with CheckQuorum (etcd issue 8243): a candidate that lost touch
-    after it had raised its term hears a leader of a lower term, and nobody votes for it. Its
-    refusals must carry its term, so that the leader gives way once.
+    """A known trap of CheckQuorum (etcd-io/etcd#5468): a candidate that lost touch after it had
+    raised its term hears a leader of a lower term, and nobody votes for it. Its refusals must
+    carry its term, so that the leader gives way once.
     """
     disks = {3: new_disk_state(term=9, voted_for=3)}
     cluster = new_cluster(3, settings=PRODUCTION, disks=disks)
@@ -224,6 +224,36 @@ def test_a_server_whose_term_is_ahead_comes_back_in(
     assert cluster.leader.raft.current_term >= 10
     assert {server.raft.leader for server in cluster.up} == {cluster.leader.me}
     assert cluster[3].terms == cluster[1].terms
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "leader"),
+    [
+        pytest.param((5, (1, 5)), (1, (1,)), 1, id="etcd-io/etcd#8243: an old term and log"),
+        pytest.param((9, (1,)), (2, (1, 2)), 2, id="etcd-io/etcd#8501: an old term, a newer log"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_pre_votes_between_different_terms_come_to_a_result(
+    one: tuple[int, tuple[int, ...]],
+    two: tuple[int, tuple[int, ...]],
+    leader: int,
+    seed: int,
+    new_cluster: type[Cluster],
+    new_disk_state: NewDisk,
+) -> None:
+    """Known traps of PreVote: the third server is dead, and the two that are left differ in their
+    terms, so that neither may ignore what the other says.
+    """
+    disks = {
+        1: new_disk_state(term=one[0], log=one[1]),
+        2: new_disk_state(term=two[0], log=two[1]),
+    }
+    cluster = new_cluster(3, settings=PRODUCTION, disks=disks, seed=seed)
+    cluster.crash(3)
+    cluster.run(20 * TIMEOUT)
+    assert cluster[leader].raft.is_leader
+    assert cluster[1].terms == cluster[2].terms
 
 
 # ---------------------------------------------------------------------- §6.2: CheckQuorum

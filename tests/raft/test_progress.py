@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.progress import Progress
@@ -147,7 +147,6 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.integers(1, 9), st.lists(EVENTS, max_size=40))
 def test_whatever_is_answered_the_leader_can_always_go_on(
     next_index: int, events: list[tuple[str, int]]

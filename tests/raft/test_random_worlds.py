@@ -48,6 +48,7 @@ PRODUCTION = Settings(
     forward_timeout_us=150_000,
     max_appends_in_flight=3,
     max_append_bytes=12,
+    max_committed_bytes=12,
 )
 SETTINGS = {
     "plain": msgspec.structs.replace(PRODUCTION, pre_vote=False, check_quorum=False, no_op=False),
@@ -135,6 +136,7 @@ class Seen(msgspec.Struct):
 
     term: int = 0
     commit_index: int = 0
+    handed_out: int = 0
     led_term: int | None = None
     terms: dict[int, int] = {}
 
@@ -173,7 +175,10 @@ class Invariants:
         promised = self._greatest_promised_term.get(server.me, 0)
         assert raft.current_term >= promised, "a promised term survives a crash"
         self._seen[server.me] = Seen(
-            term=raft.current_term, commit_index=raft.commit_index, terms=self._terms(server)
+            term=raft.current_term,
+            commit_index=raft.commit_index,
+            handed_out=raft.commit_index,
+            terms=self._terms(server),
         )
         lost = [key for key in self.read_floor if key[0] == server.me]
         for key in lost:
@@ -193,13 +198,17 @@ class Invariants:
         for read in events.reads:
             floor = self.read_floor.pop((server.me, read.ticket))
             assert read.index >= floor, "a read sees all that was committed when it was asked"
-            assert read.index <= self.committed_anywhere
+            assert read.index <= max(self.committed_anywhere, server.raft.commit_index)
             self.reads_served += 1
         seen = self._seen[server.me]
         seen.term = server.raft.current_term
         seen.commit_index = server.raft.commit_index
         seen.led_term = server.raft.current_term if server.raft.is_leader else None
         seen.terms = self._terms(server)
+
+    def check_handed_out(self, server: Server) -> None:
+        """All that the server knows to be committed was given out."""
+        assert self._seen[server.me].handed_out == server.raft.commit_index
 
     def check_timers(self, server: Server) -> None:
         """No timer that `wake` has just looked at is still due: it would spin the driver."""
@@ -262,9 +271,11 @@ class Invariants:
                 assert terms[index] == entry.term
 
     def _check_committed(self, server: Server, events: Events) -> None:
-        if events.committed:
-            assert events.committed[-1].index == server.raft.commit_index
+        seen = self._seen[server.me]
         for entry in events.committed:
+            assert entry.index == seen.handed_out + 1, "each committed entry once, and in order"
+            assert entry.index <= server.raft.commit_index
+            seen.handed_out = entry.index
             known, _ = self.committed.get(entry.index, (None, 0))
             assert known in (None, entry), "state machine safety"
             if known is None:
@@ -357,15 +368,17 @@ class World:
 
     def turn(self, server: Server) -> None:
         """One turn of a server's driver, checked."""
-        events, ready = server.step()
-        self.invariants.check(server, events, ready)
-        for proposal in events.forwarded:
-            if server.raft.propose(b"F" + proposal.data, server.now) is not None:
-                server.raft.answer_forward(proposal, b"taken")
-            else:
-                server.raft.answer_forward(proposal, None)
-        for outcome in events.forward_outcomes:
-            self.forwards[server.me].remove(outcome.ticket)
+        while True:
+            events, ready = server.step()
+            self.invariants.check(server, events, ready)
+            for proposal in events.forwarded:
+                taken = server.raft.propose(b"F" + proposal.data, server.now) is not None
+                server.raft.answer_forward(proposal, b"taken" if taken else None)
+            for outcome in events.forward_outcomes:
+                self.forwards[server.me].remove(outcome.ticket)
+            if not (events.committed or events.forwarded):
+                break
+        self.invariants.check_handed_out(server)
         self.cluster.collect()
 
     def hand_over(self, packet: Packet) -> None:
@@ -535,13 +548,14 @@ class World:
         self.wake()
 
     def progress(self) -> None:
-        """Progress follows: a new entry is on all servers, and all reads are answered."""
+        """Progress follows: a new entry is on all servers, and all that was asked is answered."""
         end = self.cluster.now + REPAIR_BOUND_US
         goal: Entry | None = None
         while self.cluster.now < end:
             self.calm_turn()
             leaders = [server for server in self.cluster.up if server.raft.is_leader]
-            if goal is not None and self._is_everywhere(goal) and not self.invariants.read_floor:
+            is_owed = self.invariants.read_floor or any(self.forwards.values())
+            if goal is not None and self._is_everywhere(goal) and not is_owed:
                 return
             if leaders and (goal is None or not self._may_come(goal)):
                 goal = leaders[0].raft.propose(b"goal", leaders[0].now)

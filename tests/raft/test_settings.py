@@ -25,8 +25,10 @@ def test_timeouts_must_be_positive() -> None:
         Settings(forward_timeout_us=-1)
 
 
-def test_the_window_and_the_batch_must_hold_something() -> None:
+def test_the_window_and_the_batches_must_hold_something() -> None:
     with pytest.raises(ValueError, match="max_appends_in_flight"):
         Settings(max_appends_in_flight=0)
     with pytest.raises(ValueError, match="max_append_bytes"):
         Settings(max_append_bytes=0)
+    with pytest.raises(ValueError, match="max_committed_bytes"):
+        Settings(max_committed_bytes=0)

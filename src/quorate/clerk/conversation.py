@@ -27,8 +27,8 @@ class Conversation:
     """
 
     def __init__(self, servers: ServerChoice, settings: ClerkSettings) -> None:
-        self.trouble = "no server was asked yet"
-        """The last failure, for people."""
+        self.trouble: str | None = None
+        """The last failure since a server did something for us, for people."""
         self._servers = servers
         self._settings = settings
         self._link: Link = Disconnected(retry_at=0)
@@ -92,6 +92,7 @@ class Conversation:
 
     def served(self) -> None:
         """The reply was what the request was made for."""
+        self.trouble = None
         self._servers.served()
 
     def refused(self, refusal: ErrorReply) -> None:

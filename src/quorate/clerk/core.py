@@ -148,9 +148,10 @@ class ClerkCore:
         self._withdraw(call)
 
     def _give_up_due(self) -> None:
+        trouble = self._conversation.trouble
+        why = "the deadline has come" + (f"; last trouble: {trouble}" if trouble else "")
         for ticket in self._deadlines.take_due(self._now):
-            trouble = self._conversation.trouble
-            self._give_up(Ticket(ticket), f"the deadline has come; last trouble: {trouble}")
+            self._give_up(Ticket(ticket), why)
 
     # ------------------------------------------------------------------ time
 

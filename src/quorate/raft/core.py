@@ -240,9 +240,13 @@ class Raft:
 
     def wake(self, now: int) -> None:
         """Lets timers that are due take effect."""
+        # Contact is judged as of the time when this call was due. If the driver is late, answers
+        # may be waiting that it has not read yet.
+        due = self.deadline()
+        judged_at = now if due is None else min(now, due)
         self._observe(now)
         if isinstance(self._role, Leader):
-            if self._settings.check_quorum and not self._role.has_contact(now):
+            if self._settings.check_quorum and not self._role.has_contact(judged_at):
                 self._become_follower()
         elif now >= self._role.election_deadline:
             self._stand_for_election()

@@ -42,7 +42,6 @@ class Leader:
         self._outbox = outbox
         self._elected_at = now
         self._time_at_election_ms = persistence.log.last_time_ms
-        self.first_index_of_term = persistence.log.last_index + 1
         self.reads = ReadRounds()
         self.progress = {
             peer: Progress(next_index=persistence.log.last_index + 1, now=now)

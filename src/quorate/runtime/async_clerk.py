@@ -160,8 +160,11 @@ class _Driver:
     def connected(self, connection: "_Connection") -> None:
         loop = self._running_loop()
         if connection.number != self._number:  # made just when it was given up
-            self._abort(connection)
+            connection.abort()
             return
+        assert self._attempt is not None
+        self._await_end(self._attempt)  # it is over but for its last step; do not cancel it now
+        self._attempt = None
         self._connection = connection
         self._core.connected(connection.number, _now(loop))
         self._turn(loop)
@@ -209,8 +212,8 @@ class _Driver:
             assert self._connection is not None, "the core sends only on a connection"
             self._connection.send(encode_requests(ready.requests))
         for outcome in ready.outcomes:
-            future = self._waiting.pop(outcome.ticket)
-            if not future.cancelled():
+            future = self._waiting.pop(outcome.ticket, None)
+            if future is not None and not future.cancelled():
                 future.set_result(outcome.result)
         self._arm(loop)
 
@@ -239,17 +242,14 @@ class _Driver:
 
     def _disconnect(self) -> None:
         self._number = 0
-        if self._attempt is not None and not self._attempt.done():
+        if self._attempt is not None:
             self._attempt.cancel()
             self._await_end(self._attempt)
-        self._attempt = None
+            self._attempt = None
         if self._connection is not None:
-            self._abort(self._connection)
+            self._connection.abort()
+            self._await_end(self._connection.closed)
             self._connection = None
-
-    def _abort(self, connection: "_Connection") -> None:
-        connection.abort()
-        self._await_end(connection.closed)
 
     def _await_end(self, future: asyncio.Future[None]) -> None:
         if not future.done():
