@@ -47,7 +47,7 @@ def test_append_to_a_missing_key_acts_like_put() -> None:
     table = Table()
     assert run(table, Append(b"k", b"ab")) == 2
     assert run(table, Append(b"empty", b"")) == 0
-    assert table.query(GetMany((b"k", b"empty"))) == (b"ab", b"")
+    assert table.query(GetMany((b"k", b"empty"), 99)) == (b"ab", b"")
 
 
 def test_put_after_append_replaces_the_value() -> None:
@@ -62,7 +62,7 @@ def test_delete_answers_how_many_keys_it_removed() -> None:
     table = Table()
     run(table, PutMany(((b"a", b"1"), (b"b", b""), (b"c", b"3"))))
     assert run(table, Delete((b"a", b"b", b"a", b"missing"))) == 2
-    assert table.query(GetMany((b"a", b"b", b"c"))) == (None, None, b"3")
+    assert table.query(GetMany((b"a", b"b", b"c"), 99)) == (None, None, b"3")
 
 
 def test_the_last_of_several_values_for_one_key_stays() -> None:
@@ -121,7 +121,7 @@ def test_put_many_changes_nothing_if_one_value_is_too_large() -> None:
     table = Table(max_value_bytes=4)
     run(table, Put(b"a", b"old"))
     assert run(table, PutMany(((b"a", b"new"), (b"b", b"abcde")))) == too_large(4)
-    assert table.query(GetMany((b"a", b"b"))) == (b"old", None)
+    assert table.query(GetMany((b"a", b"b"), 99)) == (b"old", None)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 20, b"\x92\x09\x01"])
@@ -214,9 +214,17 @@ def test_the_table_does_what_a_plain_dict_does(steps: list[tuple[Command, bool]]
             table.restore(state)
             assert table.snapshot() == state
         assert run(table, command) == run_model(model, command)
-        assert table.query(GetMany(asked)) == tuple(model.get(key) for key in asked)
+        assert table.query(GetMany(asked, 1 << 20)) == tuple(model.get(key) for key in asked)
         assert table.query(Exists(asked)) == sum(key in model for key in asked)
         assert table.query(Count()) == len(model)
         assert [table.query(Length(key)) for key in asked] == [
             len(model.get(key, b"")) for key in asked
         ]
+
+
+def test_too_many_bytes_together_are_not_given_out() -> None:
+    table = Table()
+    run(table, Put(b"k", b"1234"))
+    run(table, Append(b"k", b"5"))
+    assert table.query(GetMany((b"k", b"none", b"k"), 10)) == (b"12345", None, b"12345")
+    assert table.query(GetMany((b"k", b"none", b"k"), 9)) is None

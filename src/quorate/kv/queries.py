@@ -13,9 +13,13 @@ class Get(msgspec.Struct, frozen=True, gc=False):
 
 
 class GetMany(msgspec.Struct, frozen=True, gc=False):
-    """A tuple with the value of each key, or None in its place, in the order of `keys`."""
+    """A tuple with the value of each key, or None in its place, in the order of `keys`.
+
+    None instead of the tuple if the values have more than `max_bytes` together.
+    """
 
     keys: tuple[bytes, ...]
+    max_bytes: int
 
 
 class Exists(msgspec.Struct, frozen=True, gc=False):

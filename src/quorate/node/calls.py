@@ -8,8 +8,6 @@ of the same call may have been executed, or may still be, the client is told tha
 unknown: else one that had sent its write once would do it again in a new session.
 """
 
-from collections import deque
-
 from quorate.codec.batch import Operation, OperationResult, Refusal, SubmissionOutcomes
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
@@ -22,16 +20,14 @@ class PendingCall:
     Attributes:
         slot: where the reply goes.
         operation: what is submitted.
-        deadline: when it is given up, in microseconds.
         submissions: how many submissions may have put it in a log.
     """
 
-    __slots__ = ("deadline", "operation", "slot", "submissions")
+    __slots__ = ("operation", "slot", "submissions")
 
-    def __init__(self, slot: Slot, operation: Operation, deadline: int) -> None:
+    def __init__(self, slot: Slot, operation: Operation) -> None:
         self.slot = slot
         self.operation = operation
-        self.deadline = deadline
         self.submissions = 0
 
 
@@ -40,16 +36,14 @@ class Calls:
 
     def __init__(self, limits: NodeLimits) -> None:
         self._limits = limits
-        self._waiting: deque[PendingCall] = deque()
+        self._waiting: dict[PendingCall, None] = {}  # a set that keeps its order
         self._submitted: dict[int, PendingCall] = {}
-        self._by_deadline: deque[PendingCall] = deque()
         self._retry_at = 0
         self._settled: list[Slot] = []
 
     def add(self, call: PendingCall) -> None:
-        """A new call. Deadlines never go back from one call to the next."""
-        self._waiting.append(call)
-        self._by_deadline.append(call)
+        """A new call."""
+        self._waiting[call] = None
 
     def submitted(self, ticket: int) -> bool:
         """Whether this ticket is that of a call."""
@@ -65,19 +59,20 @@ class Calls:
         """The submission reached no leader's log and never will."""
         call = self._submitted.pop(ticket)
         call.submissions -= 1
-        self._waiting.append(call)
+        self._submit_again(call)
         self._retry_at = now + self._limits.retry_delay_us
 
-    def interrupted(self, ticket: int) -> None:
+    def interrupted(self, ticket: int, now: int) -> None:
         """The submission may or may not be executed."""
-        self._waiting.append(self._submitted.pop(ticket))
+        self._submit_again(self._submitted.pop(ticket))
+        self._retry_at = now + self._limits.retry_delay_us
 
     def take_submissions(self, now: int) -> list[PendingCall]:
         """The calls to submit now, each to be confirmed by `submit_as` with its ticket."""
         if not self._waiting or now < self._retry_at:
             return []
-        waiting, self._waiting = self._waiting, deque()
-        return [call for call in waiting if call.slot.reply is None]
+        waiting, self._waiting = self._waiting, {}
+        return list(waiting)
 
     def submit_as(self, ticket: int, call: PendingCall) -> None:
         """A call of `take_submissions` was submitted with this ticket."""
@@ -89,25 +84,18 @@ class Calls:
         settled, self._settled = self._settled, []
         return settled
 
-    def deadline(self, now: int) -> int | None:
-        """When the oldest call is given up, or a refused submission is repeated."""
-        self._forget_answered()
-        if not self._by_deadline:
-            return None
-        oldest = self._by_deadline[0].deadline
-        return min(oldest, self._retry_at) if self._retry_at > now else oldest
+    def deadline(self) -> int | None:
+        """When there is something to submit, if a leader is known then."""
+        return self._retry_at if self._waiting else None
 
-    def give_up(self, now: int) -> None:
-        """Settles the calls whose time is over."""
-        self._forget_answered()
-        while self._by_deadline and self._by_deadline[0].deadline <= now:
-            call = self._by_deadline.popleft()
-            self._settle(call, UNKNOWN if call.submissions else NOT_EXECUTED)
-            self._forget_answered()
+    def give_up(self, call: PendingCall) -> None:
+        """Settles a call whose time is over."""
+        self._waiting.pop(call, None)
+        self._settle(call, UNKNOWN if call.submissions else NOT_EXECUTED)
 
-    def _forget_answered(self) -> None:
-        while self._by_deadline and self._by_deadline[0].slot.reply is not None:
-            self._by_deadline.popleft()
+    def _submit_again(self, call: PendingCall) -> None:
+        if call.slot.reply is None:
+            self._waiting[call] = None
 
     def _settle(self, call: PendingCall, reply: bytes) -> None:
         if call.slot.reply is None:

@@ -6,6 +6,7 @@ the very words that Redis uses, because clients match on them. What concerns the
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -13,8 +14,8 @@ from quorate.codec.batch import OpenSession, Submission
 from quorate.kv.commands import Append, Delete, Put, PutMany, encode_command
 from quorate.kv.queries import Count, Exists, Get, GetMany, Length, QueryResult
 from quorate.node.limits import NodeLimits
-from quorate.node.requests import Call, CommandError, Read, Request, Write
-from quorate.wire.resp_reply import Reply
+from quorate.node.requests import Call, CommandError, Read, Request, Write, printable
+from quorate.wire.resp_reply import ErrorReply, Reply
 
 Arguments = list[bytes]
 
@@ -70,12 +71,14 @@ def _as_is(result: QueryResult) -> Reply:
     return result
 
 
-def _as_list(result: QueryResult) -> Reply:
+def _as_list(max_bytes: int, result: QueryResult) -> Reply:
+    if result is None:
+        return ErrorReply("ERR", f"reply exceeds maximum allowed size ({max_bytes} bytes)")
     assert isinstance(result, tuple)
-    return list(result)
+    return result
 
 
-def _set(arguments: Arguments, limits: NodeLimits) -> Request:
+def _set(arguments: Arguments, limits: NodeLimits) -> Write:
     if len(arguments) > 3:
         # SET has options in Redis. None is supported here, and none is silently ignored.
         raise CommandError("syntax error")
@@ -83,16 +86,16 @@ def _set(arguments: Arguments, limits: NodeLimits) -> Request:
     return Write(encode_command(Put(_key(key, limits), _value(value, limits))))
 
 
-def _append(arguments: Arguments, limits: NodeLimits) -> Request:
+def _append(arguments: Arguments, limits: NodeLimits) -> Write:
     _, key, value = arguments
     return Write(encode_command(Append(_key(key, limits), _value(value, limits))))
 
 
-def _del(arguments: Arguments, limits: NodeLimits) -> Request:
+def _del(arguments: Arguments, limits: NodeLimits) -> Write:
     return Write(encode_command(Delete(_keys(arguments, limits))))
 
 
-def _mset(arguments: Arguments, limits: NodeLimits) -> Request:
+def _mset(arguments: Arguments, limits: NodeLimits) -> Write:
     if len(arguments) % 2 == 0:
         raise CommandError("wrong number of arguments for 'mset' command")
     keys = [_key(key, limits) for key in arguments[1::2]]
@@ -100,29 +103,33 @@ def _mset(arguments: Arguments, limits: NodeLimits) -> Request:
     return Write(encode_command(PutMany(tuple(zip(keys, values, strict=True)))))
 
 
-def _get(arguments: Arguments, limits: NodeLimits) -> Request:
+def _get(arguments: Arguments, limits: NodeLimits) -> Read:
     return Read(Get(_key(arguments[1], limits)), _as_is)
 
 
-def _mget(arguments: Arguments, limits: NodeLimits) -> Request:
-    return Read(GetMany(_keys(arguments, limits)), _as_list)
+def _mget(arguments: Arguments, limits: NodeLimits) -> Read:
+    keys, max_bytes = _keys(arguments, limits), limits.max_reply_bytes
+    return Read(GetMany(keys, max_bytes), partial(_as_list, max_bytes), values=len(keys))
 
 
-def _exists(arguments: Arguments, limits: NodeLimits) -> Request:
+def _exists(arguments: Arguments, limits: NodeLimits) -> Read:
     return Read(Exists(_keys(arguments, limits)), _as_is)
 
 
-def _strlen(arguments: Arguments, limits: NodeLimits) -> Request:
+def _strlen(arguments: Arguments, limits: NodeLimits) -> Read:
     return Read(Length(_key(arguments[1], limits)), _as_is)
 
 
-def _dbsize(_arguments: Arguments, _limits: NodeLimits) -> Request:
+def _dbsize(_arguments: Arguments, _limits: NodeLimits) -> Read:
     return Read(Count(), _as_is)
 
 
-def _session(_arguments: Arguments, _limits: NodeLimits) -> Request:
+def _session(_arguments: Arguments, _limits: NodeLimits) -> Call:
     return Call(OpenSession())
 
+
+_WRITES = {"append": _append, "del": _del, "mset": _mset, "set": _set}
+"""What `ONCE` takes."""
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -134,14 +141,15 @@ def _number(argument: bytes, what: str, *, least: int) -> int:
     return int(text)
 
 
-def _once(arguments: Arguments, limits: NodeLimits) -> Request:
+def _once(arguments: Arguments, limits: NodeLimits) -> Call:
     session = _number(arguments[1], "session", least=1)
     seq = _number(arguments[2], "seq", least=1)
     acked = _number(arguments[3], "acked", least=0)
-    request = understand(arguments[4:], limits)
-    if not isinstance(request, Write):
-        raise CommandError(f"ONCE takes a write command; '{_printable(arguments[4])}' is none")
-    return Call(Submission(session, acked, seq, (request.command,)))
+    command = arguments[4:]
+    write = _WRITES.get(find_command(command).name)
+    if write is None:
+        raise CommandError(f"ONCE takes a write command; '{printable(command[0])}' is none")
+    return Call(Submission(session, acked, seq, (write(command, limits).command,)))
 
 
 def _spec(
@@ -196,25 +204,18 @@ def find_command(arguments: Arguments) -> CommandSpec:
     """
     spec = COMMANDS.get(arguments[0]) or COMMANDS.get(arguments[0].upper())
     if spec is None:
-        shown = "".join(f"'{_printable(argument)}' " for argument in arguments[1:21])
         raise CommandError(
-            f"unknown command '{_printable(arguments[0])}', with args beginning with: {shown}"
+            f"unknown command '{printable(arguments[0])}', "
+            f"with args beginning with: {_beginning(arguments[1:])}"
         )
     spec.check_arity(arguments)
     return spec
 
 
-def understand(arguments: Arguments, limits: NodeLimits) -> Request:
-    """What a request that goes to the state machine asks for.
-
-    Raises:
-        CommandError: it is no command, or not one for the state machine.
-    """
-    spec = find_command(arguments)
-    if spec.understand is None:
-        raise CommandError(f"'{spec.name}' cannot be used here")
-    return spec.understand(arguments, limits)
-
-
-def _printable(argument: bytes) -> str:
-    return argument[:128].decode("utf-8", "replace")
+def _beginning(arguments: Arguments) -> str:
+    shown = ""
+    for argument in arguments:
+        if len(shown) >= 128:
+            break
+        shown += f"'{printable(argument, 128 - len(shown))}' "
+    return shown

@@ -2,7 +2,9 @@
 
 Commands of a connection take effect in the order sent. So a read waits until the writes before
 it are answered and a write waits for the reads before it, while writes may be under way together,
-and reads too. What has to wait stays in a backlog, and everything behind it as well.
+and reads too. Plain writes and calls of `ONCE` wait for each other: they are in different sessions,
+each of which keeps only its own order. What has to wait stays in a backlog, and everything behind
+it as well.
 """
 
 from collections import deque
@@ -18,17 +20,25 @@ class Slot:
 
     Attributes:
         connection: where the reply goes.
-        is_read: whether it is a read's; writes and reads of a connection wait for each other.
+        kind: of the request; those of different kinds wait for each other.
         size: how many bytes of arguments it keeps pending.
+        values: how many values its reply may hold.
+        deadline: when the request is given up, in microseconds.
+        protocol: of the reply, as it was when the request came.
         reply: the encoded reply, once there is one.
     """
 
-    __slots__ = ("connection", "is_read", "reply", "size")
+    __slots__ = ("connection", "deadline", "kind", "protocol", "reply", "size", "values")
 
-    def __init__(self, connection: "Connection", *, is_read: bool, size: int) -> None:
+    def __init__(
+        self, connection: "Connection", kind: type[Request], *, size: int, deadline: int
+    ) -> None:
         self.connection = connection
-        self.is_read = is_read
+        self.kind = kind
         self.size = size
+        self.values = 0
+        self.deadline = deadline
+        self.protocol = connection.protocol
         self.reply: bytes | None = None
 
 
@@ -40,14 +50,11 @@ class Connection:
         protocol: of the replies: 2 or 3.
         name: as the client set it.
         parser: takes the client's bytes.
-        unread: requests that were not looked at yet, with the time of their arrival in
-            microseconds.
+        unread: requests that were not looked at yet; their time has not begun.
         last_words: what the client is told when all of `unread` was looked at, before the
             connection ends; None as long as more may come.
-        backlog: requests that must wait for earlier ones, with their slots and the time of
-            their arrival in microseconds.
-        running_reads: reads that were begun and are not answered.
-        running_writes: the same of writes.
+        backlog: requests that must wait for earlier ones, with their slots.
+        running: how many requests of each kind were begun and are not answered.
         pending_bytes: bytes of arguments of all that is not answered.
         is_writable: whether the client takes its replies in; if not, nothing more is begun.
         closing: no more requests are taken; the connection ends when all is answered.
@@ -58,11 +65,11 @@ class Connection:
         self.protocol: RespVersion = 2
         self.name = b""
         self.parser = RequestParser(limits.request)
-        self.unread: deque[tuple[list[bytes], int]] = deque()
+        self.unread: deque[list[bytes]] = deque()
         self.last_words: bytes | None = None
-        self.backlog: deque[tuple[Request, Slot, int]] = deque()
-        self.running_reads = 0
-        self.running_writes = 0
+        self.backlog: deque[tuple[Request, Slot]] = deque()
+        self.running: dict[type[Request], int] = {Read: 0, Write: 0, Call: 0}
+        self._running_values = 0
         self.pending_bytes = 0
         self.is_writable = True
         self.closing = False
@@ -93,32 +100,39 @@ class Connection:
         """
         if not self.is_writable:
             return False
+        running = self.running
         match request:
             case Read():
                 # A small command can ask for a large reply, so reads are begun a few at a time.
                 return (
-                    self.running_writes == 0
-                    and self.running_reads < self._limits.connection_running_reads
+                    not running[Write]
+                    and not running[Call]
+                    and (not running[Read] or self._has_room_for(request.values))
                 )
             case Write():
-                return self.running_reads == 0
+                return not running[Read] and not running[Call]
             case Call():
-                return True
+                return not running[Write]
+
+    def _has_room_for(self, values: int) -> bool:
+        return self._running_values + values <= self._limits.connection_running_reads
 
     def begun(self, slot: Slot) -> None:
         """The request of this slot is under way."""
-        if slot.is_read:
-            self.running_reads += 1
-        else:
-            self.running_writes += 1
+        self.running[slot.kind] += 1
+        self._running_values += slot.values
 
     def settled(self, slot: Slot) -> None:
         """The request of this slot, which was under way, has its reply."""
         self.pending_bytes -= slot.size
-        if slot.is_read:
-            self.running_reads -= 1
-        else:
-            self.running_writes -= 1
+        self.running[slot.kind] -= 1
+        self._running_values -= slot.values
+
+    def skip_backlog(self, reply: bytes) -> None:
+        """The first request of the backlog is answered without being begun."""
+        _, slot = self.backlog.popleft()
+        slot.reply = reply
+        self.pending_bytes -= slot.size
 
     def answer(self, reply: bytes) -> None:
         """Answers a request at once, but behind the replies to all earlier ones."""
@@ -126,16 +140,25 @@ class Connection:
             self._output.append(reply)
             self._output_bytes += len(reply)
             return
-        slot = Slot(self, is_read=True, size=0)
+        slot = Slot(self, Read, size=0, deadline=0)
         slot.reply = reply
         self._slots.append(slot)
 
-    def new_slot(self, *, is_read: bool, size: int) -> Slot:
+    def new_slot(self, request: Request, *, size: int, deadline: int) -> Slot:
         """A place for the reply to a request that takes its time."""
-        slot = Slot(self, is_read=is_read, size=size)
+        slot = Slot(self, type(request), size=size, deadline=deadline)
+        if isinstance(request, Read):
+            slot.values = request.values
         self._slots.append(slot)
         self.pending_bytes += size
         return slot
+
+    def drop(self) -> None:
+        """The client has gone; what is under way is not waited for."""
+        self.closing = True
+        self.unread.clear()
+        self.backlog.clear()
+        self._slots.clear()
 
     def take_output(self) -> bytes:
         """The replies that can be sent now."""

@@ -1,17 +1,31 @@
 """The commands about a connection or about this node itself; they need neither log nor leader."""
 
-import fnmatch
+import functools
+import re
 from collections.abc import Callable
 
 import msgspec
 
 from quorate.node.commands import COMMANDS, Arguments, CommandSpec
 from quorate.node.connection import Connection
-from quorate.node.requests import CommandError, Immediate
+from quorate.node.glob import glob_matches
+from quorate.node.requests import CommandError, Immediate, printable
 from quorate.node.status import NodeStatus
-from quorate.wire.resp_reply import Reply, RespVersion, SimpleString
+from quorate.wire.resp_reply import (
+    Reply,
+    RespVersion,
+    SimpleString,
+    encode_array,
+    encode_integer,
+    encode_null,
+    encode_reply,
+)
 
 _OK = SimpleString("OK")
+_MAX_NAME_BYTES = 1024  # of a connection's name, which is kept as long as the connection
+
+# What Redis takes for an integer: no blanks, no plus, no leading zeros.
+_integer = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 # What redis-benchmark asks for, answered as a Redis would that writes like a Quorate.
 _CONFIG = {"save": "", "appendonly": "yes", "appendfsync": "always"}
@@ -45,34 +59,41 @@ def answer_locally(
     Raises:
         CommandError: with the words that Redis uses.
     """
+    if spec.name == "command":
+        return Immediate(_command(arguments, connection.protocol))
+    reply = _reply(spec, arguments, connection, view)
+    return Immediate(encode_reply(reply, connection.protocol), closes=spec.name == "quit")
+
+
+def _reply(
+    spec: CommandSpec, arguments: Arguments, connection: Connection, view: Callable[[], NodeView]
+) -> Reply:
     match spec.name:
         case "ping":
-            return Immediate(_ping(arguments, connection))
+            return _ping(arguments)
         case "echo":
-            return Immediate(arguments[1])
+            return arguments[1]
         case "quit":
-            return Immediate(_OK, closes=True)
+            return _OK
         case "select":
-            return Immediate(_select(arguments))
+            return _select(arguments)
         case "hello":
-            return Immediate(_hello(arguments, connection, view()))
+            return _hello(arguments, connection, view())
         case "client":
-            return Immediate(_client(arguments, connection))
-        case "command":
-            return Immediate(_command(arguments))
+            return _client(arguments, connection)
         case "config":
-            return Immediate(_config(arguments))
+            return _config(arguments)
         case "info":
-            return Immediate(_info(view()))
+            return _info(view())
         case "quorate.leader":
-            return Immediate(view().leader_address)
+            return view().leader_address
         case "quorate.status":
-            return Immediate(msgspec.json.encode(view().status))
+            return msgspec.json.encode(view().status)
         case _:
             raise AssertionError(f"{spec.name} has no implementation")
 
 
-def _ping(arguments: Arguments, _connection: Connection) -> Reply:
+def _ping(arguments: Arguments) -> Reply:
     match arguments:
         case [_]:
             return SimpleString("PONG")
@@ -83,11 +104,9 @@ def _ping(arguments: Arguments, _connection: Connection) -> Reply:
 
 
 def _select(arguments: Arguments) -> Reply:
-    try:
-        number = int(arguments[1])
-    except ValueError:
-        raise CommandError("value is not an integer or out of range") from None
-    if number != 0:
+    if not _integer(arguments[1]):
+        raise CommandError("value is not an integer or out of range")
+    if arguments[1] != b"0":
         raise CommandError("DB index is out of range")
     return _OK
 
@@ -121,7 +140,7 @@ def _protocol_version(version: bytes) -> RespVersion:
             return 2
         case b"3":
             return 3
-        case _ if version.isdigit():
+        case _ if _integer(version):
             raise CommandError("unsupported protocol version", code="NOPROTO")
         case _:
             raise CommandError("Protocol version is not an integer or out of range")
@@ -129,19 +148,24 @@ def _protocol_version(version: bytes) -> RespVersion:
 
 def _hello_name(options: Arguments) -> bytes | None:
     name: bytes | None = None
-    while options:
-        match options:
-            case [option, value, *rest] if option.upper() == b"SETNAME":
-                name = _connection_name(value)
-                options = rest
-            case [option, _, _, *_] if option.upper() == b"AUTH":
+    position = 0
+    while position < len(options):
+        option = options[position]
+        given = len(options) - position - 1
+        match option.upper():
+            case b"SETNAME" if given >= 1:
+                name = _connection_name(options[position + 1])
+                position += 2
+            case b"AUTH" if given >= 2:
                 raise CommandError("AUTH is not supported: no password is configured")
-            case [option, *_]:
-                raise CommandError(f"Syntax error in HELLO option '{option.decode('latin-1')}'")
+            case _:
+                raise CommandError(f"Syntax error in HELLO option '{printable(option)}'")
     return name
 
 
 def _connection_name(name: bytes) -> bytes:
+    if len(name) > _MAX_NAME_BYTES:
+        raise CommandError(f"Client names cannot be longer than {_MAX_NAME_BYTES} bytes.")
     if any(not 0x21 <= byte <= 0x7E for byte in name):
         raise CommandError("Client names cannot contain spaces, newlines or special characters.")
     return name
@@ -159,7 +183,7 @@ def _client(arguments: Arguments, connection: Connection) -> Reply:
         case [b"SETINFO", attribute, _] if attribute.upper() in {b"LIB-NAME", b"LIB-VER"}:
             return _OK
         case [b"SETINFO", attribute, _]:
-            raise CommandError(f"Unrecognized option '{attribute.decode('latin-1')}'")
+            raise CommandError(f"Unrecognized option '{printable(attribute)}'")
         case [b"ID" | b"GETNAME" | b"SETNAME" | b"SETINFO" as known, *_]:
             subcommand = known.decode().lower()
             raise CommandError(f"wrong number of arguments for 'client|{subcommand}' command")
@@ -167,26 +191,34 @@ def _client(arguments: Arguments, connection: Connection) -> Reply:
             raise _unknown_subcommand(arguments, "CLIENT")
 
 
-def _command(arguments: Arguments) -> Reply:
+def _command(arguments: Arguments, protocol: RespVersion) -> bytes:
     match [argument.upper() for argument in arguments[1:]]:
-        case []:
-            return [_description(spec) for spec in COMMANDS.values()]
+        case [] | [b"INFO"]:
+            return encode_array(list(_DESCRIPTIONS.values()))
         case [b"COUNT"]:
-            return len(COMMANDS)
-        case [b"INFO"]:
-            return [_description(spec) for spec in COMMANDS.values()]
+            return encode_integer(len(COMMANDS))
+        case [b"COUNT", *_]:
+            raise CommandError("wrong number of arguments for 'command|count' command")
         case [b"INFO", *names]:
-            found = [COMMANDS.get(name) for name in names]
-            return [None if spec is None else _description(spec) for spec in found]
+            null = encode_null(protocol)
+            return encode_array([_DESCRIPTIONS.get(name, null) for name in names])
+        case [b"DOCS"]:
+            return _all_docs(protocol)
         case [b"DOCS", *names]:
-            wanted = names or list(COMMANDS)
-            return {
-                COMMANDS[name].name: {"summary": COMMANDS[name].summary, "group": "generic"}
-                for name in wanted
-                if name in COMMANDS
-            }
+            return _docs([name for name in names if name in COMMANDS], protocol)
         case _:
             raise _unknown_subcommand(arguments, "COMMAND")
+
+
+def _docs(names: Arguments, protocol: RespVersion) -> bytes:
+    specs = [COMMANDS[name] for name in names]
+    docs: Reply = {spec.name: {"summary": spec.summary, "group": "generic"} for spec in specs}
+    return encode_reply(docs, protocol)
+
+
+@functools.cache
+def _all_docs(protocol: RespVersion) -> bytes:
+    return _docs(list(COMMANDS), protocol)
 
 
 def _description(spec: CommandSpec) -> Reply:
@@ -205,14 +237,19 @@ def _description(spec: CommandSpec) -> Reply:
     ]
 
 
+# Encoded once, because a client can ask for all of them with a few bytes. There is nothing in them
+# that the two protocols word differently.
+_DESCRIPTIONS = {name: encode_reply(_description(spec), 2) for name, spec in COMMANDS.items()}
+
+
 def _config(arguments: Arguments) -> Reply:
     match [arguments[1].upper(), *arguments[2:]]:
         case [b"GET", first, *more]:
-            patterns = [pattern.decode("latin-1").lower() for pattern in (first, *more)]
+            patterns = [pattern.lower() for pattern in (first, *more)]
             return {
                 name: value
                 for name, value in _CONFIG.items()
-                if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+                if any(glob_matches(pattern, name.encode()) for pattern in patterns)
             }
         case [b"GET"]:
             raise CommandError("wrong number of arguments for 'config|get' command")
@@ -221,8 +258,7 @@ def _config(arguments: Arguments) -> Reply:
 
 
 def _unknown_subcommand(arguments: Arguments, command: str) -> CommandError:
-    shown = arguments[1][:128].decode("utf-8", "replace")
-    return CommandError(f"unknown subcommand '{shown}'. Try {command} HELP.")
+    return CommandError(f"unknown subcommand '{printable(arguments[1])}'. Try {command} HELP.")
 
 
 def _info(view: NodeView) -> str:

@@ -5,6 +5,7 @@ It knows neither sockets nor Raft: reads and operations go out with tickets, and
 come back by ticket.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
 
@@ -19,7 +20,7 @@ from quorate.node.connection_commands import NodeView, answer_locally
 from quorate.node.limits import NodeLimits
 from quorate.node.own_session import OwnSession, PendingWrite
 from quorate.node.requests import Call, CommandError, Read, Request, Write
-from quorate.node.results import READ_UNAVAILABLE
+from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
 from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadAnswer
 from quorate.wire.errors import ProtocolError
@@ -31,9 +32,9 @@ _TOO_MANY_CONNECTIONS = encode_error("ERR", "max number of clients reached")
 class PendingRead(msgspec.Struct, frozen=True):
     """A read that is not answered."""
 
+    ticket: int
     slot: Slot
     read: Read
-    deadline: int
 
 
 class GatewayReady(msgspec.Struct):
@@ -77,8 +78,12 @@ class Gateway:
         self._calls = Calls(limits)
         self._reads: dict[int, PendingRead] = {}
         self._new_reads: list[tuple[int, Query]] = []
-        self._cancelled_reads: list[int] = []
+        # All requests that take their time, in the order of their deadlines; None until begun.
+        self._unanswered: OrderedDict[Slot, PendingWrite | PendingCall | PendingRead | None] = (
+            OrderedDict()
+        )
         self._pending_bytes = 0
+        self._has_leader = False
 
     # ------------------------------------------------------------------ connections
 
@@ -105,18 +110,17 @@ class Gateway:
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
             self._dirty.pop(connection_id, None)
-            connection.closing = True
-            for _, slot, _ in connection.backlog:
+            for _, slot in connection.backlog:
                 self._pending_bytes -= slot.size
-            connection.backlog.clear()
-            connection.unread.clear()
+                del self._unanswered[slot]
+            connection.drop()
 
     def finish_connection(self, connection_id: int) -> None:
         """A client will send nothing more. It ends once everything is answered."""
         connection = self._connections.get(connection_id)
         if connection is not None and connection.last_words is None:
             connection.last_words = b""
-            self._advance(connection)
+            self._dirty[connection_id] = connection
 
     def client_writable(self, connection_id: int, *, writable: bool) -> None:
         """A client has stopped, or begun again, to take its replies in."""
@@ -146,16 +150,15 @@ class Gateway:
         except ProtocolError as error:
             requests = error.requests
             connection.last_words = encode_error("ERR", str(error))
-        connection.unread.extend([(arguments, now) for arguments in requests])
-        self._advance(connection)
+        connection.unread.extend(requests)
+        self._dirty[connection_id] = connection
+        self._advance(connection, now)
 
-    def _advance(self, connection: Connection) -> None:
+    def _advance(self, connection: Connection, now: int) -> None:
         """Looks at requests, as many as the connection's limits allow."""
-        self._dirty[connection.id] = connection
         while connection.unread and not connection.is_full:
-            arguments, arrived = connection.unread.popleft()
             try:
-                self._take_request(connection, arguments, arrived)
+                self._take_request(connection, connection.unread.popleft(), now)
             except CommandError as error:
                 connection.answer(encode_error(error.code, error.text))
         last_words = connection.last_words
@@ -167,32 +170,37 @@ class Gateway:
         spec = find_command(arguments)
         if spec.understand is None:
             immediate = answer_locally(spec, arguments, connection, self._view)
-            connection.answer(encode_reply(immediate.reply, connection.protocol))
+            connection.answer(immediate.reply)
             if immediate.closes:
                 connection.unread.clear()
                 connection.closing = True
             return
         request = spec.understand(arguments, self._limits)
         size = sum(map(len, arguments))
-        slot = connection.new_slot(is_read=isinstance(request, Read), size=size)
+        # Its time begins here, not when it is begun: who waits for an earlier command of his
+        # connection has waited already.
+        deadline = now + self._limits.command_timeout_us
+        slot = connection.new_slot(request, size=size, deadline=deadline)
+        self._unanswered[slot] = None
         self._pending_bytes += size
         if not connection.backlog and connection.may_begin(request):
-            self._begin(request, slot, now)
+            self._begin(request, slot)
         else:
-            connection.backlog.append((request, slot, now))
+            connection.backlog.append((request, slot))
 
-    def _begin(self, request: Request, slot: Slot, arrived: int) -> None:
+    def _begin(self, request: Request, slot: Slot) -> None:
         slot.connection.begun(slot)
-        deadline = arrived + self._limits.command_timeout_us
         match request:
             case Write(command=command):
-                self._own_session.add(PendingWrite(slot, command, deadline))
+                self._unanswered[slot] = write = PendingWrite(slot, command)
+                self._own_session.add(write)
             case Read(query=query):
                 ticket = next(self._tickets)
-                self._reads[ticket] = PendingRead(slot, request, deadline)
+                self._unanswered[slot] = self._reads[ticket] = PendingRead(ticket, slot, request)
                 self._new_reads.append((ticket, query))
             case Call(operation=operation):
-                self._calls.add(PendingCall(slot, operation, deadline))
+                self._unanswered[slot] = call = PendingCall(slot, operation)
+                self._calls.add(call)
 
     # ------------------------------------------------------------------ results
 
@@ -206,14 +214,14 @@ class Gateway:
             case NotProposed():
                 waiting.not_proposed(ticket, now)
             case Interrupted():
-                waiting.interrupted(ticket)
+                waiting.interrupted(ticket, now)
 
     def take_answer(self, answer: ReadAnswer) -> None:
         """A read was served."""
         pending = self._reads.pop(answer.ticket, None)
         if pending is not None:
             reply = pending.read.reply(answer.value)
-            pending.slot.reply = encode_reply(reply, pending.slot.connection.protocol)
+            pending.slot.reply = encode_reply(reply, pending.slot.protocol)
             self._settled(pending.slot)
 
     # ------------------------------------------------------------------ what comes out
@@ -233,8 +241,9 @@ class Gateway:
             self._settled(slot)
         dirty, self._dirty = self._dirty, {}
         for connection in dirty.values():
-            self._flush(connection, ready)
+            self._flush(connection, ready, now)
         ready.reads, self._new_reads = self._new_reads, []
+        self._has_leader = has_leader
         if has_leader:
             self._submit(ready, now)
         return ready
@@ -243,9 +252,11 @@ class Gateway:
         """When something is given up or repeated; at once if a connection has more to do."""
         if self._dirty:
             return now
-        due = [self._own_session.deadline(now), self._calls.deadline(now)]
-        if self._reads:
-            due.append(next(iter(self._reads.values())).deadline)
+        due: list[int | None] = []
+        if self._unanswered:
+            due.append(next(iter(self._unanswered)).deadline)
+        if self._has_leader:
+            due += [self._own_session.deadline(), self._calls.deadline()]
         return min((time for time in due if time is not None), default=None)
 
     def _submit(self, ready: GatewayReady, now: int) -> None:
@@ -259,31 +270,41 @@ class Gateway:
             ready.operations.append((ticket, call.operation))
 
     def _give_up(self, now: int, ready: GatewayReady) -> None:
-        self._own_session.give_up(now)
-        self._calls.give_up(now)
-        while self._reads:
-            ticket, pending = next(iter(self._reads.items()))
-            if pending.deadline > now:
-                break
-            del self._reads[ticket]
-            ready.cancelled_reads.append(ticket)
-            pending.slot.reply = READ_UNAVAILABLE
-            self._settled(pending.slot)
+        while self._unanswered and next(iter(self._unanswered)).deadline <= now:
+            slot, pending = self._unanswered.popitem(last=False)
+            match pending:
+                case PendingWrite():
+                    self._own_session.give_up(pending)
+                case PendingCall():
+                    self._calls.give_up(pending)
+                case PendingRead(ticket=ticket):
+                    del self._reads[ticket]
+                    ready.cancelled_reads.append(ticket)
+                    slot.reply = READ_UNAVAILABLE
+                    self._settled(slot)
+                case None:
+                    # It is the first of the backlog: whatever was before it came earlier.
+                    self._pending_bytes -= slot.size
+                    reply = READ_UNAVAILABLE if slot.kind is Read else NOT_EXECUTED
+                    slot.connection.skip_backlog(reply)
+                    self._dirty[slot.connection.id] = slot.connection
 
     def _settled(self, slot: Slot) -> None:
+        self._unanswered.pop(slot, None)
         connection = slot.connection
         connection.settled(slot)
         self._pending_bytes -= slot.size
         if connection.id in self._connections:
             self._dirty[connection.id] = connection
 
-    def _flush(self, connection: Connection, ready: GatewayReady) -> None:
+    def _flush(self, connection: Connection, ready: GatewayReady, now: int) -> None:
         while connection.backlog and connection.may_begin(connection.backlog[0][0]):
             self._begin(*connection.backlog.popleft())
+        self._advance(connection, now)
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))
         if connection.unread and not connection.is_full:
-            self._advance(connection)
+            self._dirty[connection.id] = connection  # the rest in another turn
         elif connection.closing and connection.is_idle:
             ready.closing.append(connection.id)

@@ -12,13 +12,16 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
         request: the size of one request on the wire.
         max_key_bytes: of one key.
         max_value_bytes: of one value in one command.
+        max_reply_bytes: of the values in one reply, since a small MGET may ask for a large value
+            many times.
         command_timeout_us: how long a command waits for its outcome.
         max_connections: of clients.
         connection_pending: unanswered commands of one connection, from which on no more is read
             from it.
         connection_pending_bytes: the same in bytes of their arguments.
-        connection_running_reads: reads of one connection that are served together; the others
-            wait, so that their replies don't all take up memory at once.
+        connection_running_reads: reads of one connection that are served together, where one of
+            many values counts as many; the others wait, so that their replies don't all take up
+            memory at once. One read always may.
         connection_output_bytes: replies of one connection that were not handed to its socket, from
             which on no further command of it is looked at.
         node_pending_bytes: bytes of arguments of unanswered commands, for all connections of
@@ -31,6 +34,7 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     request: RequestLimits = RequestLimits()
     max_key_bytes: int = 64 * 1024
     max_value_bytes: int = 1024 * 1024
+    max_reply_bytes: int = 32 * 1024 * 1024
     command_timeout_us: int = 3_000_000
     max_connections: int = 10_000
     connection_pending: int = 1024

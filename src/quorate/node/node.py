@@ -158,10 +158,10 @@ class Node:
             wanted = self._gateway.take_ready(now, has_leader=has_leader)
             replies += wanted.replies
             closing += wanted.closing
-            for ticket in wanted.cancelled_reads:
-                self._replica.cancel_read(ticket)
             for ticket, query in wanted.reads:
                 self._replica.read(ticket, query)
+            for ticket in wanted.cancelled_reads:  # perhaps one of those, after a pause
+                self._replica.cancel_read(ticket)
             for ticket, operation in wanted.operations:
                 self._replica.submit(ticket, operation)
             if not wanted.reads and not wanted.operations:

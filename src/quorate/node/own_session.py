@@ -6,8 +6,10 @@ that overtakes a lost one is refused and comes again behind it: so each connecti
 effect in the order sent, each at most once, whatever happens to messages and leaders.
 
 A write that got no answer in time is given up: its connection is told that the outcome is
-unknown, or that it was not executed if no server can have put it in its log. `acked` moves beyond
-it with the next submission, which fences it: once that is in the log it can never be executed.
+unknown, or that it was not executed if no server can have put it in its log. As soon as all writes
+before it are answered or given up too, `acked` moves beyond it with the next submission, which
+fences it: once that is in the log it can never be executed. Until then it may still go along when
+those before it are repeated; it does so in its place, before all later ones.
 """
 
 from collections import deque
@@ -39,17 +41,15 @@ class PendingWrite:
     Attributes:
         slot: where the reply goes.
         command: encoded for the state machine.
-        deadline: when it is given up, in microseconds.
-        seq: its number in the session, once it has one.
+        seq: its number in the session, once it has one; 0 before.
         submissions: how many submissions may have put it in a log.
     """
 
-    __slots__ = ("command", "deadline", "seq", "slot", "submissions")
+    __slots__ = ("command", "seq", "slot", "submissions")
 
-    def __init__(self, slot: Slot, command: bytes, deadline: int) -> None:
+    def __init__(self, slot: Slot, command: bytes) -> None:
         self.slot = slot
         self.command = command
-        self.deadline = deadline
         self.seq = 0
         self.submissions = 0
 
@@ -90,7 +90,7 @@ class OwnSession:
     # ------------------------------------------------------------------ what goes in
 
     def add(self, write: PendingWrite) -> None:
-        """A connection's next write. Deadlines never go back from one write to the next."""
+        """A connection's next write."""
         self._queued.append(write)
 
     def submitted(self, ticket: int) -> bool:
@@ -122,9 +122,10 @@ class OwnSession:
         self._repeat(attempt)
         self._retry_at = now + self._limits.retry_delay_us
 
-    def interrupted(self, ticket: int) -> None:
+    def interrupted(self, ticket: int, now: int) -> None:
         """A submission may or may not be executed."""
         self._repeat(self._attempts.pop(ticket))
+        self._retry_at = now + self._limits.retry_delay_us
 
     # ------------------------------------------------------------------ what comes out
 
@@ -163,22 +164,30 @@ class OwnSession:
 
     # ------------------------------------------------------------------ time
 
-    def deadline(self, now: int) -> int | None:
-        """When the oldest write is given up, or a refused submission is repeated."""
-        due = [pending[0].deadline for pending in (self._outstanding, self._queued) if pending]
-        if due and self._retry_at > now:
-            due.append(self._retry_at)
-        return min(due, default=None)
+    def deadline(self) -> int | None:
+        """When there is something to submit, if a leader is known then."""
+        if self._session is None:
+            return None if self._opening else self._retry_at
+        if self._rewound or (self._queued and self._has_room):
+            return self._retry_at
+        return max(self._retry_at, self._used_at + self._limits.session_keepalive_us)
 
-    def give_up(self, now: int) -> None:
-        """Settles the writes whose time is over."""
-        for pending in (self._outstanding, self._queued):
-            while pending and pending[0].deadline <= now:
-                write = pending.popleft()
-                self._settle(write, UNKNOWN if write.submissions else NOT_EXECUTED)
+    def give_up(self, write: PendingWrite) -> None:
+        """Settles a write whose time is over."""
+        self._pop_answered()
+        if write.seq == 0:
+            never_executed = True
+        else:
+            # One that is not the first is not fenced yet: it may still be submitted.
+            never_executed = write.submissions == 0 and write is self._outstanding[0]
+        self._settle(write, NOT_EXECUTED if never_executed else UNKNOWN)
         self._pop_answered()
 
     # ------------------------------------------------------------------ inside
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._outstanding) < self._limits.own_window
 
     def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
         assert self._session is not None
@@ -190,8 +199,10 @@ class OwnSession:
         if self._rewound:
             writes.extend(self._outstanding)
             self._rewound = False
-        while self._queued and len(self._outstanding) < self._limits.own_window:
+        while self._queued and self._has_room:
             write = self._queued.popleft()
+            if write.slot.reply is not None:
+                continue
             write.seq = self._next_seq
             self._next_seq += 1
             self._outstanding.append(write)
@@ -221,7 +232,7 @@ class OwnSession:
             self._opening = False
             # The same incarnation asks for the same session again.
             self._incarnation -= 1
-        elif attempt.session == self._session and attempt.epoch == self._epoch:
+        elif attempt.epoch == self._epoch:
             # Everything unanswered is submitted anew, once: what was under way before does not
             # cause yet another repetition when it fails too.
             self._rewound = True
@@ -243,8 +254,9 @@ class OwnSession:
             self._settled.append(write.slot)
 
     def _pop_answered(self) -> None:
-        while self._outstanding and self._outstanding[0].slot.reply is not None:
-            self._outstanding.popleft()
+        for writes in (self._outstanding, self._queued):
+            while writes and writes[0].slot.reply is not None:
+                writes.popleft()
 
 
 def _portions(writes: list[PendingWrite]) -> Iterator[tuple[PendingWrite, ...]]:

@@ -9,6 +9,11 @@ from quorate.kv.queries import Query, QueryResult
 from quorate.wire.resp_reply import Reply
 
 
+def printable(argument: bytes, longest: int = 128) -> str:
+    """The beginning of an argument, as errors quote it."""
+    return argument[:longest].decode("utf-8", "replace")
+
+
 class CommandError(Exception):
     """The command is refused; the client gets this error.
 
@@ -27,11 +32,11 @@ class Immediate(msgspec.Struct, frozen=True):
     """Answered by this node alone, without the log.
 
     Attributes:
-        reply: the answer.
+        reply: the answer, encoded.
         closes: whether the connection ends after it.
     """
 
-    reply: Reply
+    reply: bytes
     closes: bool = False
 
 
@@ -41,10 +46,12 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         query: for the state machine.
         reply: makes the reply of the query's result.
+        values: how many values the reply may hold.
     """
 
     query: Query
     reply: Callable[[QueryResult], Reply]
+    values: int = 1
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):

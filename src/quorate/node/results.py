@@ -12,6 +12,7 @@ from quorate.codec.batch import (
     SubmissionOutcomes,
 )
 from quorate.kv.commands import OK_REPLY, Failure, decode_reply
+from quorate.kv.errors import MalformedError
 from quorate.wire.resp_reply import OK, encode_error, encode_integer
 
 UNKNOWN = encode_error("UNKNOWN", "the outcome is unknown: it may have been executed, once")
@@ -42,10 +43,17 @@ _REFUSALS = {
 
 
 def encode_write_reply(reply: bytes) -> bytes:
-    """What the state machine answered to a write, for the client."""
+    """What the state machine answered to a write, for the client.
+
+    The reply may have come from another server. If it makes no sense it does not tell the outcome.
+    """
     if reply == OK_REPLY:
         return OK
-    match decode_reply(reply):
+    try:
+        decoded = decode_reply(reply)
+    except MalformedError:
+        return UNKNOWN
+    match decoded:
         case int(number):
             return encode_integer(number)
         case Failure(text=text):

@@ -86,7 +86,10 @@ class ForwardAnswered(msgspec.Struct, frozen=True, gc=False):
 
 
 class ForwardRefused(msgspec.Struct, frozen=True, gc=False):
-    """The server that was asked was not the leader and did nothing with it."""
+    """The server that was asked was not the leader when this reached it, and did nothing then.
+
+    It may have done it before, if the network delivered the request twice.
+    """
 
     ticket: int
 

@@ -19,6 +19,8 @@ from quorate.codec.batch import (
     OpenSession,
     Operation,
     OperationResult,
+    Submission,
+    SubmissionOutcomes,
     decode_batch,
     decode_results,
     encode_batch,
@@ -46,6 +48,9 @@ from quorate.replica.outcomes import (
 )
 from quorate.replica.replicated_state import QueryT, ReplicatedState, ResultT
 from quorate.replica.waiting_reads import WaitingReads
+
+_Batch = list[tuple[int, Operation]]
+"""Operations of one entry with their tickets."""
 
 
 class ReplicaLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +92,10 @@ class Replica(Generic[QueryT, ResultT]):
         self._raft = raft
         self._state = state
         self._limits = limits or ReplicaLimits()
-        self._queue: list[tuple[int, Operation]] = []
+        self._queue: _Batch = []
         self._proposed: dict[int, _Proposed] = {}
         self._proposed_bytes = 0
-        self._forwarded: dict[int, tuple[int, ...]] = {}
+        self._forwarded: dict[int, _Batch] = {}
         self._next_forward = 1
         self._reads: WaitingReads[QueryT] = WaitingReads()
         self._outcomes: list[Outcome] = []
@@ -151,7 +156,7 @@ class Replica(Generic[QueryT, ResultT]):
                 if not self._propose(data, tickets, now):
                     self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
             elif self._raft.forward(self._next_forward, data, now):
-                self._forwarded[self._next_forward] = tickets
+                self._forwarded[self._next_forward] = batch
                 self._next_forward += 1
             else:
                 self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
@@ -188,25 +193,27 @@ class Replica(Generic[QueryT, ResultT]):
                 self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
 
     def _settle_forward(self, outcome: ForwardOutcome) -> None:
-        tickets = self._forwarded.pop(outcome.ticket)
+        batch = self._forwarded.pop(outcome.ticket)
         match outcome:
-            case ForwardAnswered(data=data):
-                self._complete(tickets, decode_results(data))
-            case ForwardRefused():
-                self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
-            case ForwardLost():
-                self._outcomes.extend(Interrupted(ticket) for ticket in tickets)
+            case ForwardAnswered(data=data) if (results := _results_of(batch, data)) is not None:
+                self._complete([ticket for ticket, _ in batch], results)
+            case ForwardAnswered() | ForwardRefused() | ForwardLost():
+                # A refusal too: if the network delivered the request twice, it speaks for one
+                # copy only, and the other may be in the log.
+                self._outcomes.extend(Interrupted(ticket) for ticket, _ in batch)
 
     def _complete(self, tickets: Sequence[int], results: Sequence[OperationResult]) -> None:
         for ticket, result in zip(tickets, results, strict=True):
             self._outcomes.append(Completed(ticket, result))
 
     def _interrupt_if_deposed(self) -> None:
-        # Runs after everything committed was applied: who is still waiting does so for an entry
-        # of an earlier leadership, whose fate is now another leader's business.
+        # Who is still waiting then does so for an entry of an earlier leadership. Its fate is
+        # another leader's business, or it waits to be applied: either way he may ask again.
         if not self._proposed:
             return
         led_term = self._raft.current_term if self._raft.is_leader else None
+        if next(iter(self._proposed.values())).term == led_term:
+            return  # then all are of this term: the first has the oldest
         deposed = [index for index, p in self._proposed.items() if p.term != led_term]
         for index in deposed:
             proposed = self._proposed.pop(index)
@@ -222,11 +229,9 @@ class Replica(Generic[QueryT, ResultT]):
             self._raft.read(ticket, now)
 
 
-def _batches(
-    queue: list[tuple[int, Operation]], max_bytes: int
-) -> list[list[tuple[int, Operation]]]:
+def _batches(queue: _Batch, max_bytes: int) -> list[_Batch]:
     """Splits operations into batches, in order, each with at most one `OpenSession`."""
-    batches: list[list[tuple[int, Operation]]] = []
+    batches: list[_Batch] = []
     size = max_bytes
     opens = False
     for item in queue:
@@ -239,6 +244,31 @@ def _batches(
         size += bytes_
         opens = opens or is_open
     return batches
+
+
+def _results_of(batch: _Batch, data: bytes) -> tuple[OperationResult, ...] | None:
+    """The results in another server's answer; None if they cannot be those of this batch."""
+    try:
+        results = decode_results(data)
+    except DecodeError:
+        return None
+    if len(results) != len(batch):
+        return None
+    fit = all(
+        _fits(result, operation) for result, (_, operation) in zip(results, batch, strict=True)
+    )
+    return results if fit else None
+
+
+def _fits(result: OperationResult, operation: Operation) -> bool:
+    match operation:
+        case OpenSession():
+            return not isinstance(result, SubmissionOutcomes)
+        case Submission(commands=commands):
+            # One without commands has one outcome if there is no such session, else none.
+            return isinstance(result, SubmissionOutcomes) and (
+                len(result.outcomes) == len(commands) or not commands
+            )
 
 
 def _is_valid_batch(data: bytes) -> bool:

@@ -118,6 +118,7 @@ class Driver:
         if len(data) <= SLICE_BYTES and now < self._clients_until_us:
             self._node.client_data(connection, data, now)
         else:
+            assert connection not in self._untaken, "nothing is read from a client that is paused"
             self._untaken[connection] = memoryview(data)
         if connection in self._untaken or self._node.is_congested(connection):
             self._pause(connection)
@@ -258,4 +259,4 @@ class Driver:
         self._timer = None
         if not self._stopped:
             self._node.wake(monotonic_us())
-            self._turn()
+            self._schedule_turn()

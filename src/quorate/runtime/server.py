@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -28,6 +29,11 @@ from quorate.runtime.version import VERSION
 from quorate.storage.identity import Identity, load_identity
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
+
+_BACKLOG = 1024
+"""Connections that may wait to be accepted, as far as the system allows."""
+_OTHER_FILES = 64
+"""Open files besides those of clients: the log, the links, the event loop."""
 
 log = logging.getLogger("quorate")
 
@@ -127,7 +133,7 @@ async def _run(
         rng=rng,
         now=monotonic_us(),
         settings=config.settings,
-        limits=config.limits,
+        limits=_within_open_files(config.limits),
         raft_state_bytes=store.raft_state_bytes,
         info=NodeInfo(
             client_address=config.client_address,
@@ -149,8 +155,12 @@ async def _run(
     log_writer = LogWriter(store, loop, on_failure=stop.fail, on_warning=log.warning)
     driver = Driver(node, loop, peers=links, log=log_writer)
     log_writer.start(driver.written)
-    client_server = await loop.create_server(lambda: ClientProtocol(driver), sock=client_socket)
-    peer_server = await loop.create_server(links.incoming_protocol, sock=peer_socket)
+    client_server = await loop.create_server(
+        lambda: ClientProtocol(driver), sock=client_socket, backlog=_BACKLOG
+    )
+    peer_server = await loop.create_server(
+        links.incoming_protocol, sock=peer_socket, backlog=_BACKLOG
+    )
     log.info(
         "node %d of cluster %s serves clients on %s and peers on %s",
         identity.node,
@@ -225,7 +235,7 @@ def _listening(address: str, kind: str) -> socket.socket:
     host, port = parse_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=1024)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise StartError(
             f"cannot listen on the {kind} address {address}: {error.strerror or error}. "
@@ -233,6 +243,30 @@ def _listening(address: str, kind: str) -> socket.socket:
         ) from error
     listening.setblocking(False)
     return listening
+
+
+def _within_open_files(limits: NodeLimits) -> NodeLimits:
+    """Sees that each client that is let in finds a file descriptor, as Redis does.
+
+    Otherwise clients could take the one that the log needs for its next segment.
+    """
+    wanted = limits.max_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return limits
+    connections = max(1, allowed - _OTHER_FILES)
+    log.warning(
+        "at most %d clients may connect, not %d: this process may open only %d files. Raise "
+        "that limit (`ulimit -Hn`)",
+        connections,
+        limits.max_connections,
+        allowed,
+    )
+    return msgspec.structs.replace(limits, max_connections=connections)
 
 
 def _calm_garbage_collector() -> None:

@@ -32,14 +32,14 @@ KEYS = 3
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the clients of a world are like.
+    """What a client is like.
 
     Attributes:
-        reads: the share of reads among their calls.
+        reads: the share of reads among its calls.
         pause_us: the longest pause between two calls.
         deadlines: the share of a Clerk's calls that have a deadline, within two seconds.
         pipeline: commands without a reply that a plain client allows itself.
-        clerk: how its Clerks behave.
+        clerk: how a Clerk behaves.
     """
 
     reads: float

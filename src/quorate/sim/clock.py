@@ -1,8 +1,8 @@
-"""A server's own clock: it begins anywhere, goes too fast or too slow, and jumps ahead.
+"""A server's own clock: it begins anywhere, goes too fast or too slow, jumps ahead or stands still.
 
-It never goes back: it stands for a monotonic clock. What must not depend on clocks (all safety)
-shows when the servers' clocks disagree: a leader with a slow one believes in its leadership long
-after the others have elected another.
+It never goes back: it stands for a monotonic clock. (That of Linux stands still while the machine
+is suspended.) What must not depend on clocks, all safety, shows when they disagree: a leader with
+a slow one believes in its leadership long after the others have elected another.
 """
 
 from quorate.sim.scheduler import Scheduler
@@ -28,7 +28,7 @@ class Clock:
     @property
     def now(self) -> int:
         """What it shows."""
-        elapsed = self._scheduler.now - self._virtual_base
+        elapsed = max(0, self._scheduler.now - self._virtual_base)
         return self._local_base + elapsed * self._rate_permille // _PERMILLE
 
     def time_of(self, local: int) -> int:
@@ -40,8 +40,13 @@ class Clock:
         """Shows so much more from now on."""
         self._local_base += duration_us
 
-    def go_right(self) -> None:
-        """From now on a microsecond is a microsecond."""
+    def stand_still(self, duration_us: int) -> None:
+        """Shows the same for a while, and goes on from there."""
         self._local_base = self.now
-        self._virtual_base = self._scheduler.now
+        self._virtual_base = max(self._virtual_base, self._scheduler.now + duration_us)
+
+    def go_right(self) -> None:
+        """A microsecond is a microsecond, from now on or when it has stood still."""
+        self._local_base = self.now
+        self._virtual_base = max(self._virtual_base, self._scheduler.now)
         self._rate_permille = _PERMILLE

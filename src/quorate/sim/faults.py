@@ -12,10 +12,11 @@ from functools import partial
 
 from quorate.raft.configuration import NodeId
 from quorate.sim.clients import Client
-from quorate.sim.network import PERFECT, Network
+from quorate.sim.network import PERFECT, Link, Network, links_between
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 
+_AMBUSH_US = 200
 _OPERATIONS_OF_A_START = 12
 """A start changes the disk about so many times."""
 
@@ -58,19 +59,22 @@ class Faults:
             self._lose_power_within_a_step,
             self._lose_power_everywhere,
             self._pause,
+            self._suspend,
             self._split,
             self._isolate_leader,
+            self._ambush_leaders,
             self._cut_one_way,
-            self._break_links,
+            self._break_link,
             self._jump_clock,
+            self._stall_disk,
             self._disconnect_clients,
             self._fail_sync,
             self._fill_disk,
         ]
-        share = rng.choice((0.3, 0.7, 1.0))
+        share = rng.choice((0.2, 0.5, 1.0))
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
-        self._longest_calm_us = rng.choice((100_000, 400_000, 800_000))
-        self._longest_outage_us = rng.choice((100_000, 500_000, 1_500_000))
+        self._longest_calm_us = rng.choice((200_000, 500_000, 1_200_000))
+        self._longest_outage_us = self._longest_calm_us * rng.choice((1, 2, 3)) // 2
         self._stops_in_starts = rng.choice((0.0, 0.2))
 
     def start(self, *, until: int) -> None:
@@ -153,31 +157,86 @@ class Faults:
     def _pause(self) -> None:
         self._a_server().pause(self._outage())
 
+    def _suspend(self) -> None:
+        """A machine stands still, and goes on for a while before it hears of the others again."""
+        server = self._a_server()
+        server.suspend(self._outage())
+        self._isolate({server.id}, self._longest_outage_us)
+
     def _split(self) -> None:
         side = {server.id for server in self._servers if self._rng.random() < 0.5}
-        self._network.split(side, {server.id for server in self._servers} - side)
-        self._scheduler.after(self._outage(), self._network.heal)
+        self._isolate(side)
 
     def _isolate_leader(self) -> None:
-        leaders = {server.id for server in self._leaders()}
-        self._network.split(leaders, {server.id for server in self._servers} - leaders)
-        self._scheduler.after(self._outage(), self._network.heal)
+        self._isolate({server.id for server in self._leaders()})
+
+    def _isolate(self, side: set[NodeId], at_least_us: int = 0) -> None:
+        others = {server.id for server in self._servers} - side
+        self._cut(links_between(side, others), at_least_us)
+
+    def _cut(self, links: list[Link], at_least_us: int = 0) -> None:
+        self._network.cut(links)
+        self._scheduler.after(at_least_us + self._outage(), partial(self._network.mend, links))
+
+    def _ambush_leaders(self) -> None:
+        """Something befalls the next few leaders, just as they begin to lead, or to commit.
+
+        So several logs end in different terms: the situation of Figure 8 of the Raft paper.
+        """
+        self._lie_in_wait(self._newest_term(), victims=1 + self._rng.randrange(6))
+
+    def _lie_in_wait(self, term: int, victims: int) -> None:
+        if self._scheduler.now >= self._until or not victims:
+            return
+        new = [s for s in self._leaders() if s.node and s.node.raft.current_term > term]
+        if new:
+            term, victims = self._newest_term(), victims - 1
+            if self._rng.random() < 0.5:
+                self._befall(new[0])
+            else:
+                assert new[0].node is not None
+                self._wait_for_commit(new[0], new[0].node.raft.commit_index)
+        self._scheduler.after(_AMBUSH_US, partial(self._lie_in_wait, term, victims))
+
+    def _wait_for_commit(self, server: SimulatedServer, commit_index: int) -> None:
+        if server not in self._leaders():
+            return
+        assert server.node is not None
+        if server.node.raft.commit_index > commit_index:
+            self._befall(server)
+        else:
+            again = partial(self._wait_for_commit, server, commit_index)
+            self._scheduler.after(_AMBUSH_US, again)
+
+    def _newest_term(self) -> int:
+        return max((s.node.raft.current_term for s in self._servers if s.node), default=0)
+
+    def _befall(self, server: SimulatedServer) -> None:
+        match self._rng.choice(("dies", "loses power", "is alone", "is alone")):
+            case "dies":
+                server.kill(power=False)
+                self._look_after_the_dead()
+            case "loses power":
+                server.kill(power=True)
+                self._look_after_the_dead()
+            case _:
+                self._isolate({server.id})
 
     def _cut_one_way(self) -> None:
         sender, to = self._a_server(), self._rng.choice(self._servers)
         if sender is not to:
-            self._network.cut(sender.id, to.id)
-            self._scheduler.after(self._outage(), self._network.heal)
+            self._cut([(sender.id, to.id)])
 
-    def _break_links(self) -> None:
+    def _break_link(self) -> None:
         one, other = self._a_server(), self._rng.choice(self._servers)
         if one is not other:
-            self._network.split({one.id}, {other.id})
+            links = links_between({one.id}, {other.id})
+            self._network.cut(links)
             self._tell(one, other, up=False)
-            self._scheduler.after(self._outage(), lambda: self._mend_links(one, other))
+            self._scheduler.after(self._outage(), partial(self._mend_link, one, other, links))
 
-    def _mend_links(self, one: SimulatedServer, other: SimulatedServer) -> None:
-        self._network.heal()
+    def _mend_link(self, one: SimulatedServer, other: SimulatedServer, links: list[Link]) -> None:
+        self._network.mend(links)
         self._tell(one, other, up=True)
 
     def _tell(self, one: SimulatedServer, other: SimulatedServer, *, up: bool) -> None:
@@ -186,6 +245,9 @@ class Faults:
 
     def _jump_clock(self) -> None:
         self._a_server().jump_ahead(self._outage())
+
+    def _stall_disk(self) -> None:
+        self._a_server().stall_disk(self._outage())
 
     def _disconnect_clients(self) -> None:
         for client in self._clients:

@@ -5,10 +5,12 @@ what is committed is on the disks of a majority.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import google_crc32c
 import msgspec
 
+from quorate.node.node import Node
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.sim.errors import InvariantError
@@ -30,6 +32,15 @@ class _Committed(msgspec.Struct, frozen=True):
     known_in: int
 
 
+class _Seen(NamedTuple):
+    """What one life of a server was when it was last looked at."""
+
+    node: Node
+    term: int
+    commit_index: int
+    is_leader: bool
+
+
 class Invariants:
     """Watches all servers of one world through all their lives.
 
@@ -41,7 +52,7 @@ class Invariants:
         self._servers = servers
         self._leader_of_term: dict[int, NodeId] = {}
         self._committed: list[_Committed] = []
-        self._seen: dict[NodeId, tuple[object, int, int]] = {}
+        self._seen: dict[NodeId, _Seen] = {}
 
     @property
     def leaders(self) -> int:
@@ -66,20 +77,24 @@ class Invariants:
     def _check(self, server: SimulatedServer) -> None:
         assert server.node is not None
         raft = server.node.raft
-        term, commit_index = raft.current_term, raft.commit_index
-        seen_node, seen_term, seen_commit = self._seen.get(server.id, (None, 0, 0))
-        if seen_node is not server.node:
-            seen_commit = 0
-        elif term < seen_term or commit_index < seen_commit:
+        now = _Seen(server.node, raft.current_term, raft.commit_index, raft.is_leader)
+        seen = self._seen.get(server.id)
+        if now == seen:
+            return
+        if seen is None or seen.node is not server.node:
+            seen = _Seen(server.node, 0, 0, is_leader=False)
+        if now.term < seen.term or now.commit_index < seen.commit_index:
             raise InvariantError(
-                f"node {server.id} went from term {seen_term}, commit index {seen_commit} "
-                f"back to {term}, {commit_index}"
+                f"node {server.id} went from term {seen.term}, commit index {seen.commit_index} "
+                f"back to {now.term}, {now.commit_index}"
             )
-        if raft.is_leader and self._leader_of_term.get(term) != server.id:
+        if now.is_leader and self._leader_of_term.get(now.term) != server.id:
             self._check_new_leader(server.id, raft)
-        if commit_index > seen_commit:
-            self._check_committed(server.id, raft, seen_commit)
-        self._seen[server.id] = (server.node, term, commit_index)
+        if now.commit_index > seen.commit_index:
+            self._check_committed(server.id, raft, seen.commit_index)
+            if now.is_leader and seen.is_leader and now.term == seen.term:
+                self._check_rule(server.id, raft)
+        self._seen[server.id] = now
 
     def _check_new_leader(self, node: NodeId, raft: Raft) -> None:
         term = raft.current_term
@@ -112,6 +127,16 @@ class Invariants:
             else:
                 self._check_durable(node, index, entry.term)
                 self._committed.append(_Committed(entry.term, checksum, raft.current_term))
+
+    def _check_rule(self, node: NodeId, raft: Raft) -> None:
+        # "only log entries from the leader's current term are committed by counting replicas"
+        # (§5.4.2). Here because the loss that it prevents takes five unlikely events in a row.
+        term = raft.term_at(raft.commit_index)
+        if term != raft.current_term:
+            raise InvariantError(
+                f"node {node}, which leads term {raft.current_term}, has committed entry "
+                f"{raft.commit_index} of term {term} by counting"
+            )
 
     def _check_durable(self, node: NodeId, index: int, term: int) -> None:
         holders = [server.id for server in self._servers if server.record.holds(index, term)]

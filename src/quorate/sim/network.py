@@ -5,13 +5,14 @@ The fault model:
 1. A message between servers is lost, or comes twice, each with some probability; each copy takes
    a time of its own, so messages overtake each other; now and then one takes very long.
 2. A link from one server to another can be cut, in that direction only. What is on its way when
-   it is cut still arrives.
+   it is cut is lost, unless the link is mended before it arrives.
 3. A client's connection is a stream: bytes arrive in order, now and then in two pieces, until it
    breaks. When it breaks, each side notices after a while, and what was on its way is lost.
 """
 
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -20,6 +21,9 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.trace import Trace
+
+Link = tuple[NodeId, NodeId]
+"""From one server to another."""
 
 
 class NetworkFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class Network:
     Attributes:
         faults: how bad it is.
         sent: messages between servers that were sent.
-        lost: those of them that were lost.
+        lost: copies of them that were lost.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Network:
         self._scheduler = scheduler
         self._rng = rng
         self._trace = trace
-        self._cut: set[tuple[NodeId, NodeId]] = set()
+        self._cuts: Counter[Link] = Counter()
 
     def send(
         self,
@@ -81,11 +85,18 @@ class Network:
         self.sent += 1
         self._trace.note(data)
         faults = self.faults
-        if (sender, to) in self._cut or self._rng.random() < faults.loss:
+        if self._cuts[sender, to] or self._rng.random() < faults.loss:
             self.lost += 1
             return
+
+        def arrive() -> None:
+            if self._cuts[sender, to]:
+                self.lost += 1
+            else:
+                deliver(sender, decode_message(data))
+
         for _ in range(2 if self._rng.random() < faults.duplication else 1):
-            self._scheduler.after(self.latency(), lambda: deliver(sender, decode_message(data)))
+            self._scheduler.after(self.latency(), arrive)
 
     def latency(self) -> int:
         """The time that one message or one piece of a stream takes."""
@@ -104,17 +115,20 @@ class Network:
 
     # ------------------------------------------------------------------ partitions
 
-    def cut(self, sender: NodeId, to: NodeId) -> None:
-        """From now on nothing gets from one server to another."""
-        self._cut.add((sender, to))
+    def cut(self, links: Iterable[Link]) -> None:
+        """From now on nothing gets through these links, until each is mended as often."""
+        self._cuts.update(links)
 
-    def split(self, side: set[NodeId], other: set[NodeId]) -> None:
-        """Cuts all links between two groups of servers."""
-        for one in sorted(side):
-            for another in sorted(other):
-                self.cut(one, another)
-                self.cut(another, one)
+    def mend(self, links: Iterable[Link]) -> None:
+        """Undoes one `cut`; does nothing if all was healed since."""
+        self._cuts.subtract(link for link in links if self._cuts[link])
 
     def heal(self) -> None:
         """Mends all links."""
-        self._cut.clear()
+        self._cuts.clear()
+
+
+def links_between(side: set[NodeId], other: set[NodeId]) -> list[Link]:
+    """All links from one group of servers to another and back."""
+    pairs = [(one, another) for one in sorted(side) for another in sorted(other)]
+    return pairs + [(another, one) for one, another in pairs]

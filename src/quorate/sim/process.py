@@ -1,4 +1,4 @@
-"""One life of a process: what comes to it is done in order, not while it is paused, not after its end."""
+"""One life of a process: what comes to it is done in order, unless it is paused or has ended."""
 
 from collections import deque
 from collections.abc import Callable

@@ -105,6 +105,7 @@ class SimulatedServer:
         self._store: Store | None = None
         self._turn_is_due = False
         self._timer = 0
+        self._stalled_until = 0
         self._streams: dict[int, Stream] = {}
         self._connections: dict[Stream, int] = {}
         Store.initialize(
@@ -171,6 +172,11 @@ class SimulatedServer:
         """The process stands still for a while, and then goes on as if nothing had been."""
         self._process.pause(duration_us)
 
+    def suspend(self, duration_us: int) -> None:
+        """The machine stands still for a while, its clock too: nobody on it can notice."""
+        self.clock.stand_still(duration_us)
+        self._process.pause(duration_us)
+
     def correct_clock(self) -> None:
         """Its clock goes right from now on."""
         self.clock.go_right()
@@ -180,6 +186,10 @@ class SimulatedServer:
         """Its clock jumps ahead, as if the machine had been suspended."""
         self.clock.jump(duration_us)
         self._set_alarm()
+
+    def stall_disk(self, duration_us: int) -> None:
+        """Its syncs don't end for a while."""
+        self._stalled_until = self._scheduler.now + duration_us
 
     def _lose_power(self) -> None:
         self._end()
@@ -250,9 +260,14 @@ class SimulatedServer:
 
     def _feed(self, action: Callable[[Node], None]) -> None:
         """Does something with the node, and lets a turn of the driver follow."""
-        if self.node is not None:
-            self._process.do(partial(action, self.node))
+
+        def feed() -> None:
+            assert self.node is not None
+            action(self.node)
             self._schedule_turn()
+
+        if self.node is not None:
+            self._process.do(feed)
 
     # ------------------------------------------------------------------ the driver
 
@@ -296,7 +311,8 @@ class SimulatedServer:
         duration = 20 + self._rng.randrange(self._settings.sync_us)
         if self._rng.random() < self._settings.slow_sync:
             duration *= 2 + self._rng.randrange(99)
-        self._process.after(duration, partial(self._sync, write.number))
+        begun = max(self._scheduler.now, self._stalled_until)
+        self._process.at(begun + duration, partial(self._sync, write.number))
 
     def _sync(self, number: int) -> None:
         assert self._store is not None

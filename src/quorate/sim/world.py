@@ -120,7 +120,7 @@ class World:
         return random.Random(self._rng.getrandbits(64))
 
     def _build_servers(self) -> dict[NodeId, SimulatedServer]:
-        count = self._rng.choice((1, 3, 3, 3, 5))
+        count = self._rng.choice((1, 3, 3, 3, 3, 3, 3, 5, 5, 5))
         members = tuple(
             Member(id=NodeId(number), client_address=_address(number))
             for number in range(1, count + 1)
@@ -147,7 +147,6 @@ class World:
 
     def _build_clients(self) -> list[Client]:
         addresses = [_address(node) for node in self._servers]
-        settings = _draw_client_settings(self._rng)
         clients: list[Client] = [
             ClerkClient(
                 b"clerk-%d" % number,
@@ -156,7 +155,7 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=settings,
+                settings=_draw_client_settings(self._rng),
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
@@ -169,9 +168,9 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=settings,
+                settings=_draw_client_settings(self._rng),
             )
-            for number in range(2)
+            for number in range(3)
         )
         return clients
 
@@ -247,7 +246,10 @@ class World:
         )
 
 
-_CLOCK_RATES = ((1000,), (990, 1000, 1010), (300, 700, 1000, 1500))
+_EXACT = (1000,)
+_GOOD = (990, 1000, 1010)
+_WILD = (300, 700, 1000, 1500)
+_CLOCK_RATES = (_EXACT, _GOOD, _WILD, _WILD)
 """In permille: one of them is a world's choice, and each server draws its rate from it."""
 
 
@@ -259,7 +261,7 @@ def _draw_network_faults(rng: random.Random) -> NetworkFaults:
     return NetworkFaults(
         loss=rng.choice((0.0, 0.02, 0.1, 0.2)),
         duplication=rng.choice((0.0, 0.02, 0.1)),
-        latency_us=rng.choice((500, 2_000, 10_000)),
+        latency_us=rng.choice((200, 1_000, 5_000)),
         stray=rng.choice((0.0, 0.01, 0.05)),
         split=rng.choice((0.0, 0.1)),
     )
@@ -270,12 +272,12 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
     client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
     return ServerSettings(
         raft=Settings(
-            election_timeout_us=rng.choice((150_000, 300_000, 500_000)),
-            heartbeat_interval_us=rng.choice((30_000, 60_000, 100_000)),
-            append_timeout_us=rng.choice((60_000, 150_000)),
+            election_timeout_us=rng.choice((60_000, 100_000, 250_000)),
+            heartbeat_interval_us=rng.choice((15_000, 30_000, 50_000)),
+            append_timeout_us=rng.choice((20_000, 60_000, 150_000)),
             forward_timeout_us=rng.choice((200_000, 1_000_000)),
             max_appends_in_flight=rng.choice((1, 4, 8)),
-            max_append_bytes=rng.choice((64, 1024, 1024 * 1024)),
+            max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
         ),
         limits=NodeLimits(
             command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
@@ -298,7 +300,7 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
 
 def _draw_client_settings(rng: random.Random) -> ClientSettings:
     return ClientSettings(
-        reads=rng.choice((0.1, 0.3, 0.6)),
+        reads=rng.choice((0.1, 0.3, 0.6, 1.0)),
         pause_us=rng.choice((10_000, 30_000, 100_000)),
         deadlines=rng.choice((0.0, 0.1, 0.5)),
         pipeline=rng.choice((5, 12)),

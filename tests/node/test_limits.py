@@ -1,0 +1,526 @@
+"""Each local limit is reached here, and what it held is given back afterwards (docs/limits.md).
+
+The sizes of keys and values are in `test_commands`, those of requests in `tests/wire`.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quorate.node.limits import NodeLimits
+from quorate.raft.messages import Forward, ReadIndex, ReadIndexAnswer
+from quorate.replica.sessions import SessionLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.node.conftest import Client, Cluster, Packet, Server
+
+SECOND = 1_000_000
+NewServer = "Callable[..., tuple[Cluster, Server]]"
+
+
+def is_request(packet: Packet) -> bool:
+    """Whether a follower asks the leader for something on behalf of clients."""
+    return isinstance(packet.message, Forward | ReadIndex)
+
+
+@pytest.fixture
+def new_follower(new_cluster: type[Cluster]) -> Callable[..., tuple[Cluster, Server]]:
+    """A cluster and a follower of it, whose requests to the leader are held back."""
+
+    def build(
+        limits: NodeLimits | None = None, session_limits: SessionLimits | None = None
+    ) -> tuple[Cluster, Server]:
+        cluster = new_cluster(limits=limits, session_limits=session_limits)
+        cluster.run_until_led()
+        cluster.holds = is_request
+        return cluster, cluster.followers[0]
+
+    return build
+
+
+def without_leader(cluster: Cluster) -> Server:
+    """The only server that is left, once it knows that it is."""
+    survivor = cluster.followers[0]
+    for server in list(cluster.up):
+        if server is not survivor:
+            cluster.crash(server)
+    cluster.run(2 * SECOND)
+    return survivor
+
+
+# ---------------------------------------------------------------------- of one connection
+
+
+@pytest.mark.parametrize("words", [("SET", "k", "v"), ("GET", "k"), ("QUORATE.SESSION",)])
+def test_connection_pending_bounds_the_commands_of_a_connection(
+    new_follower: Callable[..., tuple[Cluster, Server]], words: tuple[str, ...]
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_pending=3))
+    client, other = server.connect(), server.connect()
+    for _ in range(10):
+        client.send(*words)
+    cluster.settle()
+    assert len(client.unread) == 7
+    assert server.node.is_congested(client.id)
+    assert not server.node.is_congested(other.id)
+    cluster.release()
+    assert len(client.take_replies()) == 10
+    assert not server.node.is_congested(client.id)
+
+
+def test_answers_that_wait_for_their_turn_are_pending_too(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_pending=3))
+    client = server.connect()
+    client.send("SET", "k", "v")
+    for _ in range(10):
+        client.send("PING")
+    cluster.settle()
+    assert len(client.unread) == 8
+    cluster.release()
+    assert client.take_replies() == [b"OK", *[b"PONG"] * 10]
+
+
+def test_a_chunk_with_more_than_may_be_pending_is_taken_in_portions(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_pending=3))
+    client = server.connect()
+    client.send_raw(b"APPEND k x\r\nSTRLEN k\r\nPING\r\n" * 20 + b"QUIT\r\nPING\r\n")
+    cluster.settle()
+    assert client.take() == b""
+    cluster.release()
+    rounds = [b":%d\r\n:%d\r\n+PONG\r\n" % (number, number) for number in range(1, 21)]
+    assert client.take() == b"".join(rounds) + b"+OK\r\n"
+    assert client.is_closed
+
+
+def test_what_stays_of_a_chunk_is_done_before_the_connection_ends(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_pending=3))
+    finished, faulty = server.connect(), server.connect()
+    finished.send_raw(b"APPEND k x\r\n" * 10)
+    finished.finish()
+    faulty.send_raw(b"APPEND l x\r\n" * 10 + b"*1\r\n:5\r\nAPPEND l x\r\n")
+    cluster.settle()
+    assert (finished.take(), faulty.take()) == (b"", b"")
+    cluster.release()
+    lengths = b"".join(b":%d\r\n" % number for number in range(1, 11))
+    assert finished.take() == lengths
+    assert faulty.take() == lengths + b"-ERR Protocol error: expected '$', got ':'\r\n"
+    assert finished.is_closed
+    assert faulty.is_closed
+
+
+def test_connection_pending_bytes_bounds_the_arguments_of_a_connection(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_pending_bytes=1000))
+    client, other = server.connect(), server.connect()
+    for _ in range(10):
+        client.send("SET", "k", "v" * 496)  # 500 bytes
+    cluster.settle()
+    assert len(client.unread) == 8
+    assert not server.node.is_congested(other.id)
+    cluster.release()
+    assert client.take_replies() == [b"OK"] * 10
+
+
+def test_connection_running_reads_bounds_what_is_read_together(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(connection_running_reads=4))
+    cluster.holds = lambda packet: isinstance(packet.message, ReadIndexAnswer)
+    client = server.connect()
+    for _ in range(10):
+        client.send("GET", "k")
+    cluster.settle()
+    for served in (4, 4, 2):
+        assert client.take() == b""
+        for packet in cluster.take_held():
+            cluster.hand_over(packet)
+        cluster.settle()
+        assert len(client.take_replies()) == served
+
+
+def test_a_client_that_does_not_read_gets_nothing_more_done(cluster: Cluster) -> None:
+    server = cluster.followers[0]
+    client = server.connect()
+    client.stop_reading()
+    for _ in range(5):
+        client.send("APPEND", "k", "x")
+    cluster.settle()
+    assert len(client.unread) == 5
+    client.go_on_reading()
+    cluster.settle()
+    assert client.take_replies() == [1, 2, 3, 4, 5]
+
+
+def test_a_client_that_stops_reading_in_the_middle_gets_the_rest_later(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower()
+    client = server.connect()
+    for _ in range(5):
+        client.send("APPEND", "k", "x")
+        client.send("GET", "k")
+    cluster.settle()
+    client.stop_reading()
+    cluster.release()
+    assert client.take_replies() == [1]  # this was under way, the rest waits
+    client.go_on_reading()
+    cluster.settle()
+    assert client.take_replies() == [b"x", 2, b"xx", 3, b"xxx", 4, b"xxxx", 5, b"xxxxx"]
+
+
+def test_what_waits_for_a_client_to_read_has_its_time_too(cluster: Cluster) -> None:
+    # Else its arguments would take up the node's memory for as long as the client likes.
+    client = cluster.followers[0].connect()
+    cluster.holds = is_request
+    for _ in range(2):
+        client.send("APPEND", "k", "x")
+        client.send("GET", "k")
+    cluster.settle()
+    client.stop_reading()
+    cluster.release()
+    cluster.run(3 * SECOND)
+    client.go_on_reading()
+    cluster.settle()
+    first, *rest = client.take_replies()
+    assert first == 1
+    assert [str(reply).partition(" ")[0] for reply in rest] == [
+        "UNAVAILABLE",
+        "NOTEXECUTED",
+        "UNAVAILABLE",
+    ]
+
+
+@pytest.mark.parametrize(
+    "request_", [b"COMMAND\r\n", b"COMMAND DOCS\r\n", b"INFO\r\n", b"HELLO\r\n", b"PING\r\n"]
+)
+def test_small_requests_for_large_answers_are_answered_a_few_at_a_time(
+    cluster: Cluster, request_: bytes
+) -> None:
+    # In one turn a client gets no more than it can be expected to read; if it reads, it gets all.
+    server = cluster.followers[0]
+    client = server.connect()
+    count = 100_000 // len(request_)
+    client.send_raw(request_ * count)
+    server.turn()
+    first = client.take()
+    assert len(first) < 1_200_000
+    cluster.settle()
+    client.send_raw(b"ECHO end\r\n")
+    cluster.settle()
+    assert (first + client.take()).endswith(b"$3\r\nend\r\n")
+
+
+# ---------------------------------------------------------------------- of a whole node
+
+
+def test_node_pending_bytes_bounds_all_connections_together(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(node_pending_bytes=2000))
+    clients = [server.connect() for _ in range(4)]
+    for client in clients:
+        for _ in range(5):
+            client.send("SET", "k", "v" * 496)
+    cluster.settle()
+    # Each connection may have one command under way, so that none starves.
+    assert [len(client.unread) for client in clients] == [1, 4, 4, 4]
+    cluster.release()
+    assert [client.take_replies() for client in clients] == [[b"OK"] * 5] * 4
+
+
+def test_max_connections(cluster: Cluster, new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(1, limits=NodeLimits(max_connections=2))
+    server = cluster.run_until_led()
+    first, _ = server.connect(), server.connect()
+    one_too_many = server.connect()
+    one_too_many.send("PING")
+    cluster.settle()
+    assert one_too_many.take() == b"-ERR max number of clients reached\r\n"
+    assert one_too_many.is_closed
+    first.close()
+    another = server.connect()
+    another.send("PING")
+    cluster.settle()
+    assert another.take() == b"+PONG\r\n"
+    assert server.node.status().connections == 2
+
+
+def test_own_window_bounds_the_writes_under_way(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_follower(NodeLimits(own_window=2))
+    clients = [server.connect() for _ in range(5)]
+    for client in clients:
+        client.send("APPEND", "k", "x")
+    cluster.settle()
+    cluster.run(3 * SECOND)
+    replies = [str(client.take_replies()[0]).partition(" ")[0] for client in clients]
+    assert replies == ["UNKNOWN"] * 2 + ["NOTEXECUTED"] * 3
+
+
+def test_a_full_window_slides(new_follower: Callable[..., tuple[Cluster, Server]]) -> None:
+    cluster, server = new_follower(NodeLimits(own_window=2))
+    client = server.connect()
+    for _ in range(9):
+        client.send("APPEND", "k", "x")
+    cluster.release()
+    assert client.take_replies() == list(range(1, 10))
+
+
+def test_the_window_of_the_servers_may_be_smaller(
+    new_follower: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    # Beyond it the leader refuses; the node comes again when earlier writes are acknowledged.
+    cluster, server = new_follower(session_limits=SessionLimits(ordered_window=2))
+    client = server.connect()
+    for _ in range(9):
+        client.send("APPEND", "k", "x")
+    cluster.release()
+    cluster.run(SECOND)
+    assert client.take_replies() == list(range(1, 10))
+
+
+@pytest.mark.parametrize("words", [("SET", "k", "v"), ("GET", "k"), ("QUORATE.SESSION",)])
+def test_command_timeout(
+    new_follower: Callable[..., tuple[Cluster, Server]], words: tuple[str, ...]
+) -> None:
+    cluster, server = new_follower(NodeLimits(command_timeout_us=SECOND // 2))
+    client = server.connect()
+    client.send(*words)
+    cluster.run(SECOND // 2 - 1)
+    assert client.take() == b""
+    cluster.run(1)
+    assert client.take().split()[0] in {b"-UNKNOWN", b"-UNAVAILABLE"}
+
+
+def test_a_refused_submission_is_repeated_after_a_pause(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(
+        1,
+        limits=NodeLimits(retry_delay_us=SECOND // 10),
+        session_limits=SessionLimits(ordered_window=1),
+    )
+    server = cluster.run_until_led()
+    client = server.connect()
+    for _ in range(3):
+        client.send("APPEND", "k", "x")
+    cluster.settle()
+    assert client.take_replies() == [1]
+    cluster.run(SECOND // 10 - 1)
+    assert client.take_replies() == []
+    cluster.run(1)
+    assert client.take_replies() == [2]
+    cluster.run(SECOND // 10)
+    assert client.take_replies() == [3]
+
+
+# ---------------------------------------------------------------------- of sessions
+
+
+def open_sessions(cluster: Cluster, client: Client, count: int) -> list[object]:
+    for _ in range(count):
+        client.send("QUORATE.SESSION")
+    cluster.settle()
+    return client.take_replies()
+
+
+def use(cluster: Cluster, client: Client, session: object) -> str:
+    client.send("ONCE", str(session), 1, 0, "SET", "k", "v")
+    cluster.settle()
+    (reply,) = client.take_replies()
+    return reply.decode() if isinstance(reply, bytes) else str(reply).partition(" ")[0]
+
+
+def test_at_the_cap_on_sessions_the_one_idle_longest_yields(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(session_limits=SessionLimits(client_sessions=2, protected_ms=1000))
+    client = cluster.run_until_led().connect()
+    first, second = open_sessions(cluster, client, 2)
+    cluster.run(2 * SECOND)
+    assert use(cluster, client, first) == "OK"
+    (third,) = open_sessions(cluster, client, 1)
+    assert use(cluster, client, second) == "SESSIONEXPIRED"
+    assert use(cluster, client, first) == "OK"
+    assert use(cluster, client, third) == "OK"
+
+
+def test_no_session_yields_that_was_active_a_moment_ago(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(session_limits=SessionLimits(client_sessions=2, protected_ms=1000))
+    client = cluster.run_until_led().connect()
+    first, _, refused = open_sessions(cluster, client, 3)
+    assert str(refused) == "TOOMANYSESSIONS all sessions are in use; try again in a minute"
+    assert use(cluster, client, first) == "OK"
+    # Plain connections need none.
+    client.send("SET", "k", "v")
+    cluster.settle()
+    assert client.take() == b"+OK\r\n"
+
+
+def test_an_idle_session_expires(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(session_limits=SessionLimits(ttl_ms=60_000))
+    client = cluster.run_until_led().connect()
+    (session,) = open_sessions(cluster, client, 1)
+    cluster.run(59 * SECOND)
+    assert use(cluster, client, session) == "OK"
+    cluster.run(61 * SECOND)
+    assert use(cluster, client, session) == "SESSIONEXPIRED"
+
+
+def test_the_stored_replies_of_a_session_are_bounded(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(session_limits=SessionLimits(reply_bytes=3))
+    client = cluster.run_until_led().connect()
+    (session,) = open_sessions(cluster, client, 1)
+    for seq in range(1, 5):
+        client.send("ONCE", str(session), seq, 0, "SET", "k", "v")
+    client.send("ONCE", str(session), 5, 1, "SET", "k", "v")
+    cluster.settle()
+    assert [str(reply)[:6] for reply in client.take_replies()] == [
+        *["b'OK'"] * 3,
+        "WINDOW",
+        "b'OK'",
+    ]
+
+
+# ---------------------------------------------------------------------- and given back
+
+
+def commands(rng: random.Random) -> tuple[str | int, ...]:
+    """A command of about 500 bytes."""
+    value = "v" * 500
+    return rng.choice(
+        [
+            ("SET", "k", value),
+            ("GET", "k" * 500),
+            ("ONCE", 1, 1, 0, "SET", "k", value),
+            ("SET", "k", value, "NX"),
+            ("NOSUCH", value),
+            ("ECHO", value),
+            ("MSET", "k", value, "l"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pending_bytes_are_given_back_whatever_becomes_of_commands_and_clients(
+    new_cluster: type[Cluster], seed: int
+) -> None:
+    rng = random.Random(seed)
+    limits = NodeLimits(node_pending_bytes=20_000, connection_pending=16)
+    cluster = new_cluster(limits=limits, seed=seed)
+    cluster.run_until_led()
+    for _ in range(30):
+        server = rng.choice(cluster.up)
+        clients = [server.connect() for _ in range(5)]
+        loss = rng.choice([0.0, 0.5, 1.0])
+        cluster.loses = lambda _, loss=loss: rng.random() < loss  # type: ignore[misc]
+        for client in clients:
+            for _ in range(rng.randrange(20)):
+                client.send(*commands(rng))
+            if rng.random() < 0.2:
+                client.stop_reading()
+        cluster.run(rng.randrange(200_000))
+        for client in clients:
+            match rng.randrange(3):
+                case 0:
+                    client.close()
+                case 1:
+                    client.finish()
+                case _:
+                    client.send_raw(b"*1\r\n:1\r\n")
+        cluster.run(rng.randrange(4 * SECOND))
+        for client in clients:
+            client.close()
+    cluster.heal()
+    cluster.run(5 * SECOND)
+    for server in cluster.up:
+        # If anything were still counted for those who left, this would be more than the limit.
+        cluster.holds = is_request
+        cluster.loses = is_request
+        client = server.connect()
+        for server_disk in cluster.up:
+            server_disk.disk.is_stalled = True
+        for _ in range(16):
+            client.send("SET", "k", "v" * 1200)
+        cluster.settle()
+        assert not client.unread
+        cluster.heal()
+        cluster.run(5 * SECOND)
+        assert server.node.status().connections == 1
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "words", [("SET", "k"), ("APPEND", "k"), ("ONCE", 1, 1, 0, "SET", "k"), ("GET",)]
+)
+def test_nothing_is_kept_of_what_could_not_be_done(
+    cluster: Cluster, words: tuple[str | int, ...]
+) -> None:
+    # An outage may last for hours, and clients go on to try.
+    server = without_leader(cluster)
+    client = server.connect()
+    value = "v" * 10_000
+
+    def try_often(times: int) -> int:
+        for _ in range(times):
+            for _ in range(10):
+                client.send(*words, value)
+            cluster.run(4 * SECOND)
+            assert len(client.take_replies()) == 10
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = try_often(2)
+        assert try_often(10) < before + 300_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_connection_whose_commands_were_given_up_may_send_again(cluster: Cluster) -> None:
+    server = without_leader(cluster)
+    client = server.connect()
+    for _ in range(3):
+        client.send("GET", "k")
+        for _ in range(6):
+            client.send("SET", "k", "v" * 1_000_000)
+        cluster.run(3 * SECOND)
+        assert len(client.take_replies()) == 6  # the fifth value fills 4 MiB
+        client.unread.clear()
+
+
+def test_nothing_is_kept_of_clients_who_left_without_waiting(cluster: Cluster) -> None:
+    server = without_leader(cluster)
+    value = "v" * 10_000
+
+    def come_and_go(times: int) -> int:
+        for _ in range(times):
+            for words in [("SET", "k"), ("GET",), ("ONCE", 1, 1, 0, "SET", "k"), ("ECHO",)]:
+                client = server.connect()
+                client.send(*words, value)
+                client.send(*words, value)
+                cluster.settle()
+                client.close()
+            cluster.run(4 * SECOND)
+        return tracemalloc.get_traced_memory()[0]
+
+    # A server seldom looks for reference cycles, so there should be none.
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before = come_and_go(3)
+        assert come_and_go(40) < before + 150_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()

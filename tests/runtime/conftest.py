@@ -1,0 +1,223 @@
+"""A server's parts on one event loop of the test, over real sockets and a real directory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+import uvloop
+
+from quorate.node.limits import NodeLimits
+from quorate.node.node import Node
+from quorate.raft.configuration import Member, NodeId
+from quorate.raft.settings import Settings
+from quorate.runtime.client_server import ClientProtocol
+from quorate.runtime.disk import DirectoryDisk
+from quorate.runtime.driver import Driver, monotonic_us
+from quorate.runtime.log_writer import LogWriter
+from quorate.runtime.peer_links import PeerLinks
+from quorate.storage.disk import Disk, File
+from quorate.storage.store import Store
+from quorate.wire.peer_hello import Hello
+
+QUICK = Settings(election_timeout_us=100_000, heartbeat_interval_us=20_000)
+ONLY = Member(NodeId(1))
+
+NewStore = Callable[..., Store]
+NewServer = Callable[..., "LoopServer"]
+
+
+# --------------------------------------------------------------------- a disk to interfere with
+
+
+class WatchedDisk:
+    """A disk that asks the test before it syncs, writes or preallocates a file.
+
+    What it asks may take its time, or raise what a disk raises.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self.before_sync: Callable[[], None] = _do_nothing
+        self.before_write: Callable[[], None] = _do_nothing
+        self.before_preallocate: Callable[[], None] = _do_nothing
+        self._disk = disk
+
+    def location(self, name: str) -> str:
+        return self._disk.location(name)
+
+    def names(self) -> list[str]:
+        return self._disk.names()
+
+    def create(self, name: str) -> File:
+        return _WatchedFile(self, self._disk.create(name))
+
+    def open(self, name: str) -> File:
+        return _WatchedFile(self, self._disk.open(name))
+
+    def rename(self, old: str, new: str) -> None:
+        self._disk.rename(old, new)
+
+    def remove(self, name: str) -> None:
+        self._disk.remove(name)
+
+    def sync_directory(self) -> None:
+        self._disk.sync_directory()
+
+
+class _WatchedFile:
+    def __init__(self, disk: WatchedDisk, file: File) -> None:
+        self._disk = disk
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        return self._file.size
+
+    def read_all(self) -> bytes:
+        return self._file.read_all()
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        self._disk.before_write()
+        self._file.write_at(offset, data)
+
+    def truncate(self, size: int) -> None:
+        self._file.truncate(size)
+
+    def preallocate(self, size: int) -> None:
+        self._disk.before_preallocate()
+        self._file.preallocate(size)
+
+    def sync(self) -> None:
+        self._disk.before_sync()
+        self._file.sync()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[WatchedDisk]:
+    """A new directory."""
+    with DirectoryDisk(tmp_path / "data", create=True) as directory:
+        yield WatchedDisk(directory)
+
+
+@pytest.fixture
+def new_store(disk: WatchedDisk) -> Iterator[NewStore]:
+    """Opens the directory as that of the only node of a cluster; makes it that if it is new."""
+    stores: list[Store] = []
+
+    def new(*, segment_size: int = 1024 * 1024) -> Store:
+        if not disk.names():
+            Store.initialize(
+                disk,
+                cluster_id="c",
+                node=ONLY.id,
+                data_id="d",
+                members=(ONLY,),
+                segment_size=segment_size,
+            )
+        stores.append(Store.open(disk, segment_size=segment_size))
+        return stores[-1]
+
+    yield new
+    for store in stores:
+        store.close()
+
+
+# --------------------------------------------------------------------- a server
+
+
+class LoopServer:
+    """The only node of a cluster, put together as `quorate.runtime.server` does it.
+
+    Attributes:
+        failure: what ended it, if something did.
+        warnings: what an operator would see.
+    """
+
+    def __init__(self, store: Store, limits: NodeLimits) -> None:
+        self.failure: BaseException | None = None
+        self.warnings: list[str] = []
+        self._store = store
+        self._limits = limits
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self._fail(context["exception"]))
+        rng = random.Random(1)
+        identity = self._store.identity
+        self.node = Node(
+            ONLY.id,
+            boot=identity.boot,
+            durable=self._store.durable_state,
+            rng=rng,
+            now=monotonic_us(),
+            settings=QUICK,
+            limits=self._limits,
+        )
+        self._log = LogWriter(
+            self._store, loop, on_failure=self._fail, on_warning=self.warnings.append
+        )
+        hello = Hello(
+            cluster_id=identity.cluster_id,
+            sender=ONLY.id,
+            to=None,
+            data_id=identity.data_id,
+            boot=identity.boot,
+            client_address="",
+        )
+        links = PeerLinks(hello, identity.members, known=self._store, rng=rng)
+        self._driver = Driver(self.node, loop, peers=links, log=self._log)
+        self._log.start(self._driver.written)
+        self._server = await loop.create_server(
+            lambda: ClientProtocol(self._driver), "127.0.0.1", 0
+        )
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._driver.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._driver.stop()
+        self._server.close()
+        self._log.close()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None and not isinstance(error, ConnectionError):
+            self.failure = error
+            self._driver.stop()
+
+
+@pytest.fixture
+def new_server(new_store: NewStore) -> NewServer:
+    """Makes the server of the directory, to be entered on the event loop of the test."""
+
+    def new(*, limits: NodeLimits | None = None, segment_size: int = 1024 * 1024) -> LoopServer:
+        return LoopServer(new_store(segment_size=segment_size), limits or NodeLimits())
+
+    return new
+
+
+@pytest.fixture
+def run_on_loop() -> Callable[[Callable[[], Awaitable[None]]], None]:
+    """Runs a test's coroutine on an event loop as production has it."""
+
+    def run(test: Callable[[], Awaitable[None]]) -> None:
+        async def in_time() -> None:
+            await asyncio.wait_for(test(), 20)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(in_time())
+
+    return run

@@ -1,0 +1,264 @@
+"""Links between servers: made, refused, broken and made again, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from quorate.codec.peer import encode_message
+from quorate.raft.configuration import Member, NodeId
+from quorate.raft.messages import Forward, PeerMessage, RequestVote
+from quorate.runtime.local_ports import free_ports
+from quorate.runtime.peer_links import HANDSHAKE_TIMEOUT_S, MAX_UNSENT_BYTES, PeerLinks
+from quorate.storage.memory_disk import MemoryDisk
+from quorate.storage.store import Store
+from quorate.wire.peer_hello import Hello
+from quorate.wire.peer_link import PeerConnection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Run = Callable[[Callable[[], Awaitable[None]]], None]
+
+MIB = 1024 * 1024
+ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
+
+
+class Peer:
+    """One server's links, and what they have told it."""
+
+    def __init__(self, node: NodeId, members: tuple[Member, ...], *, data_id: str = "") -> None:
+        self.node = node
+        self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
+        self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
+        self.members = members
+        self.hello = Hello(
+            cluster_id="c",
+            sender=node,
+            to=None,
+            data_id=data_id or f"data of {node}",
+            boot=1,
+            client_address="",
+        )
+        disk = MemoryDisk()
+        Store.initialize(
+            disk, cluster_id="c", node=node, data_id=self.hello.data_id, members=members
+        )
+        self.store = Store.open(disk)
+
+    async def start(self) -> None:
+        """Listens, and calls the others."""
+        self.links = PeerLinks(
+            self.hello, self.members, known=self.store, rng=random.Random(self.node)
+        )
+        (address,) = (member.peer_address for member in self.members if member.id == self.node)
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self.links.incoming_protocol, host, int(port))
+        self.links.start(self)
+
+    async def stop(self) -> None:
+        self._server.close()
+        await self.links.close()
+        await self._server.wait_closed()
+
+    def received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
+        for message in messages:
+            self.messages.put_nowait((sender, message))
+
+    def link_changed(self, peer: NodeId, *, up: bool) -> None:
+        self.changes.put_nowait((peer, up))
+
+    async def await_change(self, peer: NodeId, *, up: bool) -> None:
+        while await self.changes.get() != (peer, up):
+            pass
+
+
+@contextlib.asynccontextmanager
+async def running(*peers: Peer) -> AsyncIterator[None]:
+    for peer in peers:
+        await peer.start()
+    try:
+        yield
+    finally:
+        for peer in peers:
+            await peer.stop()
+
+
+@pytest.fixture
+def members() -> tuple[Member, ...]:
+    ports = free_ports(3)
+    return tuple(Member(NodeId(n), f"127.0.0.1:{port}") for n, port in enumerate(ports, 1))
+
+
+def vote(number: int) -> RequestVote:
+    return RequestVote(number, 1, 0, 0)
+
+
+def test_messages_go_both_ways_in_order(members: tuple[Member, ...], run_on_loop: Run) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
+            await two.await_change(ONE, up=True)
+            for number in range(1, 1001, 2):
+                one.links.send(TWO, [vote(number), vote(number + 1)])
+            two.links.send(ONE, [vote(7)])
+            received = [await two.messages.get() for _ in range(1000)]
+            assert received == [(ONE, vote(number)) for number in range(1, 1001)]
+            assert await one.messages.get() == (TWO, vote(7))
+
+    run_on_loop(test)
+
+
+def test_a_message_for_who_cannot_be_reached_is_dropped(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one):
+            one.links.send(TWO, [vote(1)])
+            one.links.send(THREE, [vote(1)])
+            async with running(two):
+                await one.await_change(TWO, up=True)
+                one.links.send(TWO, [vote(2)])
+                assert await two.messages.get() == (ONE, vote(2))
+
+    run_on_loop(test)
+
+
+def test_a_link_that_is_lost_is_told_of_and_made_again(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one):
+            for number in range(1, 4):
+                async with running(two):
+                    await one.await_change(TWO, up=True)
+                    one.links.send(TWO, [vote(number)])
+                    assert await two.messages.get() == (ONE, vote(number))
+                await one.await_change(TWO, up=False)
+
+    run_on_loop(test)
+
+
+def test_a_second_connection_of_a_server_replaces_its_first(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    # The server may have restarted, and the loss of the first one not have been noticed.
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one):
+            first_reader, _ = await call(one, two.hello)
+            second_reader, second_writer = await call(one, two.hello)
+            assert await first_reader.read() != b"", "the greeting, and then the end"
+            second = PeerConnection(msgspec.structs.replace(two.hello, to=ONE))
+            second.greet()
+            second.receive(await second_reader.read(4096))
+            second.accept()
+            second_writer.write(second.encode(vote(1)))
+            assert await one.messages.get() == (TWO, vote(1))
+            second_writer.close()
+
+    run_on_loop(test)
+
+
+async def call(peer: Peer, hello: Hello) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Calls a server by hand."""
+    host, _, port = peer.members[peer.node - 1].peer_address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(PeerConnection(msgspec.structs.replace(hello, to=peer.node)).greet())
+    return reader, writer
+
+
+def test_who_is_refused_calls_again_and_is_complained_of_once(
+    members: tuple[Member, ...], run_on_loop: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        one.store.remember_peer(TWO, "the data that it lost")
+        async with running(one, two):
+            for _ in range(3):
+                # Each call of `one` goes well at first, as far as `two` can tell.
+                await two.await_change(ONE, up=False)
+            assert one.changes.empty()
+
+    with caplog.at_level(logging.WARNING, "quorate"):
+        run_on_loop(test)
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("refused: node 2 has lost its data" in line for line in told) == 1
+    assert sum("node 1 refuses this server" in line for line in told) == 1
+
+
+def test_a_server_that_is_no_member_is_not_remembered(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one = Peer(ONE, members)
+        async with running(one):
+            stranger = msgspec.structs.replace(one.hello, sender=NodeId(9), data_id="x")
+            reader, writer = await call(one, stranger)
+            assert b"no member" in await reader.read()
+            writer.close()
+        assert one.store.known_data_id(NodeId(9)) is None
+
+    run_on_loop(test)
+
+
+def test_what_a_server_does_not_take_in_is_dropped_beyond_a_limit(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one = Peer(ONE, members)
+        message = Forward(1, 1, bytes(8 * MIB))
+        most = MAX_UNSENT_BYTES // len(encode_message(message)) + 2  # one more is under way
+        host, _, port = members[1].peer_address.rpartition(":")
+        with socket.create_server((host, int(port))) as listening:
+            listening.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with running(one):
+                accepted, _ = await loop.sock_accept(listening)
+                with accepted:
+                    mine = PeerConnection(Peer(TWO, members).hello)
+                    mine.receive(await loop.sock_recv(accepted, 4096))
+                    await loop.sock_sendall(accepted, mine.greet())
+                    mine.accept()
+                    await one.await_change(TWO, up=True)
+                    for _ in range(most + 5):
+                        one.links.send(TWO, [message])
+                    received = 0
+                    with contextlib.suppress(TimeoutError):
+                        while True:
+                            async with asyncio.timeout(0.2):
+                                received += len(mine.receive(await loop.sock_recv(accepted, MIB)))
+                    assert most - 3 <= received <= most
+                    one.links.send(TWO, [vote(2)])
+                    assert mine.receive(await loop.sock_recv(accepted, MIB)) == [vote(2)]
+
+    run_on_loop(test)
+
+
+@pytest.mark.soak
+def test_who_says_nothing_is_broken_off(
+    members: tuple[Member, ...], run_on_loop: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        one = Peer(ONE, members)
+        async with running(one):
+            host, _, port = members[0].peer_address.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S + 2):
+                assert await reader.read() == b""
+            writer.close()
+
+    with caplog.at_level(logging.WARNING, "quorate"):
+        run_on_loop(test)
+    assert "no hello came within 5 s" in caplog.text

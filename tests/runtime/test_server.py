@@ -1,0 +1,203 @@
+"""One server as a process: what it does when the system fails it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quorate.clerk.errors import ClerkError
+from quorate.raft.configuration import NodeId
+from quorate.runtime.clerk import Clerk
+from quorate.runtime.local_cluster import LocalCluster, NodeExit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.processes
+
+ONLY = NodeId(1)
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
+    """A cluster of one node, which does not run yet."""
+    with LocalCluster.create(tmp_path / "cluster", nodes=1) as cluster:
+        yield cluster
+
+
+def serve(cluster: LocalCluster) -> None:
+    cluster.start()
+    asyncio.run(cluster.wait_until_serving())
+
+
+def append_until_it_fails(cluster: LocalCluster) -> int:
+    """Appends MiB for MiB to one key after the other; returns how many were acknowledged."""
+    with Clerk(cluster.servers) as clerk:
+        for number in range(1000):
+            try:
+                clerk.append(f"{number % 10}", bytes(MIB // 2), timeout=1)
+                clerk.delete(f"{number % 10}", timeout=1)
+                clerk.append("acknowledged", f"{number};", timeout=1)
+            except ClerkError:
+                return number
+    pytest.fail("it never failed")
+
+
+def the_end(cluster: LocalCluster) -> NodeExit:
+    """How the node ended, or will soon."""
+    give_up_at = time.perf_counter() + 10
+    while not (ends := cluster.take_exits()):
+        assert time.perf_counter() < give_up_at, "it goes on"
+        time.sleep(0.02)
+    return ends[0]
+
+
+def check_that_it_recovers(cluster: LocalCluster, acknowledged: int) -> None:
+    serve(cluster)
+    with Clerk(cluster.servers) as clerk:
+        found = clerk.get("acknowledged").split(b";")[:-1]
+        # The last one may have been written, though it was not acknowledged.
+        expected = [b"%d" % number for number in range(acknowledged)]
+        assert found in (expected, [*expected, b"%d" % acknowledged])
+        assert clerk.append("k", "goes on") == 7
+
+
+# --------------------------------------------------------------------- the disk
+
+
+@pytest.fixture
+def small_disk(cluster: LocalCluster) -> Iterator[Path]:
+    """A file system of 40 MiB below the node's data directory."""
+    directory = cluster.data_dir(ONLY).parent
+    directory.mkdir(parents=True)
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(directory)]
+    try:
+        subprocess.run(mounting, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    try:
+        yield directory
+    finally:
+        cluster.stop()
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+def test_a_full_disk_stops_the_node_which_recovers_when_there_is_space(
+    cluster: LocalCluster, small_disk: Path
+) -> None:
+    serve(cluster)
+    acknowledged = append_until_it_fails(cluster)
+    reason = the_end(cluster).reason
+    assert "exit status 1" in reason
+    assert "no space left to" in reason
+    assert "free some space and start the node again" in reason
+    log = cluster.log_path(ONLY).read_text()
+    assert "WARNING no space left to preallocate" in log, "it was told when there was still time"
+    assert "Traceback" not in log
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+    check_that_it_recovers(cluster, acknowledged)
+
+
+def test_a_disk_that_refuses_a_write_stops_the_node(cluster: LocalCluster) -> None:
+    # No file may grow beyond 1 MiB any more: the next segment cannot be made.
+    serve(cluster)
+    resource.prlimit(cluster.pid(ONLY), resource.RLIMIT_FSIZE, (MIB, MIB))
+    acknowledged = append_until_it_fails(cluster)
+    reason = the_end(cluster).reason
+    assert "exit status 1" in reason
+    assert "the disk failed to" in reason
+    assert "Traceback" not in cluster.log_path(ONLY).read_text()
+    check_that_it_recovers(cluster, acknowledged)
+
+
+# --------------------------------------------------------------------- open files
+
+
+def test_a_low_limit_on_open_files_is_raised(cluster: LocalCluster) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        cluster.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    asyncio.run(cluster.wait_until_serving())
+    raised, _ = resource.prlimit(cluster.pid(ONLY), resource.RLIMIT_NOFILE)
+    assert raised > 256
+
+
+def test_more_clients_than_open_files_cost_the_node_no_file_that_it_needs(
+    tmp_path: Path, cluster: LocalCluster
+) -> None:
+    serve(cluster)
+    # Nothing but clients may take the last descriptors: the limit holds from the next start on.
+    cluster.stop()
+    members = [f"--member={m.id}={m.peer},{m.client}" for m in cluster.members]
+    log_path = tmp_path / "log"
+    with log_path.open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *("sh", "-c", 'ulimit -n 120; exec "$@"', "-"),
+                *(sys.executable, "-m", "quorate.cli", "serve", "--id", "1", *members),
+                *("--data-dir", cluster.data_dir(ONLY)),
+            ],
+            stderr=log,
+        )
+    try:
+        with contextlib.ExitStack() as stack, Clerk(cluster.servers) as clerk:
+            assert clerk.append("k", "x", timeout=20) == 1
+            host, _, port = cluster.servers[0].rpartition(":")
+            for _ in range(150):
+                stack.enter_context(socket.create_connection((host, int(port))))
+            # Enough to need several segments, each of them a file to be opened.
+            for _ in range(60):
+                clerk.put("large", bytes(MIB), timeout=20)
+            assert server.poll() is None
+    finally:
+        server.kill()
+        server.wait()
+    assert "at most 56 clients may connect, not 10000" in log_path.read_text()
+
+
+# --------------------------------------------------------------------- the end
+
+
+def test_a_stop_under_load_is_clean_and_loses_nothing(cluster: LocalCluster) -> None:
+    serve(cluster)
+    acknowledged: list[int] = []
+
+    def append() -> None:
+        with Clerk(cluster.servers) as clerk:
+            while True:
+                try:
+                    clerk.append("k", "x", timeout=0.5)
+                except ClerkError:
+                    return
+                acknowledged.append(1)
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(acknowledged) < 200:
+        assert cluster.running
+    os.kill(cluster.pid(ONLY), signal.SIGTERM)
+    end = the_end(cluster)
+    for thread in threads:
+        thread.join()
+    assert end.reason.startswith("exit status 0")
+    assert end.reason.endswith("node 1 has stopped")
+    serve(cluster)
+    with Clerk(cluster.servers) as clerk:
+        assert len(acknowledged) <= len(clerk.get("k")) <= len(acknowledged) + len(threads)
