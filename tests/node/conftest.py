@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -151,6 +151,8 @@ class Server:
         self.clients: dict[int, Client] = {}
         self.has_input = True
         """Whether something has happened to it since its last turn."""
+        self.largest_output = 0
+        """The most bytes that it ever had for one client in one turn."""
         self._cluster = cluster
         self.node: Node
         self.start()
@@ -214,9 +216,12 @@ class Server:
         self.has_input = False
         self.read_clients()
         ready = self.node.take_ready(self._cluster.now)
+        bytes_to: Counter[int] = Counter()
         for number, data in ready.replies:
+            bytes_to[number] += len(data)
             if number in self.clients and not self.clients[number].is_closed:
                 self.clients[number].deliver(data)
+        self.largest_output = max(self.largest_output, *bytes_to.values(), 0)
         for number in ready.closing:
             if number in self.clients:
                 self.clients.pop(number).is_closed = True

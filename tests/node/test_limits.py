@@ -224,6 +224,24 @@ def test_small_requests_for_large_answers_are_answered_a_few_at_a_time(
     assert (first + client.take()).endswith(b"$3\r\nend\r\n")
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_connection_output_bytes_bounds_the_large_values_of_one_turn(
+    new_cluster: type[Cluster], size: int
+) -> None:
+    # A server alone answers reads at once, and so all of them in one turn but for this.
+    limits = NodeLimits(connection_output_bytes=5000, connection_running_reads=4)
+    cluster = new_cluster(size, limits=limits)
+    server = cluster.run_until_led()
+    client = server.connect()
+    client.send("SET", "k", "v" * 3000)
+    cluster.settle()
+    client.take()
+    client.send_raw(b"GET k\r\n" * 20 + b"APPEND k w\r\nGET k\r\n")
+    cluster.settle()
+    assert len(client.take_replies()) == 22
+    assert server.largest_output < 4 * 3020  # those that ran together
+
+
 # ---------------------------------------------------------------------- of a whole node
 
 

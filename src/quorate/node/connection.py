@@ -82,8 +82,7 @@ class Connection:
     def is_full(self) -> bool:
         """Whether no more requests should be looked at for now."""
         return (
-            not self.is_writable
-            or self._output_bytes >= self._limits.connection_output_bytes
+            self._takes_no_more
             or len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
         )
@@ -93,12 +92,16 @@ class Connection:
         """Whether everything is answered."""
         return not self._slots and not self.unread
 
+    @property
+    def _takes_no_more(self) -> bool:
+        return not self.is_writable or self._output_bytes >= self._limits.connection_output_bytes
+
     def may_begin(self, request: Request) -> bool:
         """Whether nothing is in this request's way, such as an earlier one of the other kind.
 
         Calls of `ONCE` are not ordered among themselves nor behind reads.
         """
-        if not self.is_writable:
+        if self._takes_no_more:
             return False
         running = self.running
         match request:
@@ -124,8 +127,10 @@ class Connection:
 
     def settled(self, slot: Slot) -> None:
         """The request of this slot, which was under way, has its reply."""
+        assert slot.reply is not None
         self.pending_bytes -= slot.size
         self.running[slot.kind] -= 1
+        self._output_bytes += len(slot.reply)
         self._running_values -= slot.values
 
     def skip_backlog(self, reply: bytes) -> None:
@@ -133,12 +138,13 @@ class Connection:
         _, slot = self.backlog.popleft()
         slot.reply = reply
         self.pending_bytes -= slot.size
+        self._output_bytes += len(reply)
 
     def answer(self, reply: bytes) -> None:
         """Answers a request at once, but behind the replies to all earlier ones."""
+        self._output_bytes += len(reply)
         if not self._slots:
             self._output.append(reply)
-            self._output_bytes += len(reply)
             return
         slot = Slot(self, Read, size=0, deadline=0)
         slot.reply = reply
@@ -170,5 +176,6 @@ class Connection:
         if not output:
             return b""
         self._output = []
-        self._output_bytes = 0
-        return b"".join(output)
+        joined = b"".join(output)
+        self._output_bytes -= len(joined)
+        return joined

@@ -304,7 +304,10 @@ class Gateway:
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))
-        if connection.unread and not connection.is_full:
+        backlog = connection.backlog
+        if (connection.unread and not connection.is_full) or (
+            backlog and connection.may_begin(backlog[0][0])
+        ):
             self._dirty[connection.id] = connection  # the rest in another turn
         elif connection.closing and connection.is_idle:
             ready.closing.append(connection.id)

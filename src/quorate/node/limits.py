@@ -23,7 +23,7 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
             many values counts as many; the others wait, so that their replies don't all take up
             memory at once. One read always may.
         connection_output_bytes: replies of one connection that were not handed to its socket, from
-            which on no further command of it is looked at.
+            which on no further command of it is looked at or begun.
         node_pending_bytes: bytes of arguments of unanswered commands, for all connections of
             the node together.
         own_window: writes of plain connections that are under way at a time.
