@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from quorate.node.limits import NodeLimits
-from quorate.runtime.driver import CLIENT_TIME_US, SLICE_BYTES
+from quorate.runtime.driver import SLICE_BYTES
 from quorate.runtime.log_writer import SLOW_SYNC_S
 from quorate.storage.errors import DiskFailedError, DiskFullError, StorageError
 from quorate.wire.resp_client import encode_command
@@ -75,15 +75,15 @@ def test_a_slow_disk_holds_up_writes_but_nothing_else_and_quick_ones_follow(
             disk.before_sync = take_long
             writer.write(SET)
             assert await reader.readline() == b"+OK\r\n"  # this one was slow on the loop
-            disk.before_sync = lambda: time.sleep(0.3)
+            disk.before_sync = lambda: time.sleep(0.5)
             began = time.perf_counter()
             writer.write(SET)
             other_reader, other_writer = await server.connect()
             other_writer.write(b"PING\r\n")
             assert await other_reader.readline() == b"+PONG\r\n"
-            assert time.perf_counter() - began < 0.2
+            assert time.perf_counter() - began < 0.4
             assert await reader.readline() == b"+OK\r\n"
-            assert time.perf_counter() - began > 0.29
+            assert time.perf_counter() - began > 0.49
             disk.before_sync = lambda: None
             for _ in range(100):
                 writer.write(SET)
@@ -226,13 +226,14 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def test_floods_of_requests_are_taken_in_by_turns(new_server: NewServer, run_on_loop: Run) -> None:
-    # Each of these clients alone could keep the node busy for many turns.
+    # All together they keep the node busy for many turns.
     async def test() -> None:
         async with new_server() as server:
             request = b"PING\r\n"
             count = 30 * SLICE_BYTES // len(request)
             floods = [await server.connect() for _ in range(10)]
             reader, writer = await serving(server)
+            flood_began = time.perf_counter()
             for _, flood in floods:
                 flood.write(request * count)
             slowest = 0.0
@@ -241,10 +242,10 @@ def test_floods_of_requests_are_taken_in_by_turns(new_server: NewServer, run_on_
                 writer.write(SET)
                 assert await reader.readline() == b"+OK\r\n"
                 slowest = max(slowest, time.perf_counter() - began)
-            assert slowest < 20 * CLIENT_TIME_US / 1e6
             for flood_reader, flood in floods:
                 assert await flood_reader.readexactly(7 * count) == b"+PONG\r\n" * count
                 flood.close()
+            assert slowest < (time.perf_counter() - flood_began) / 4
             writer.close()
 
     run_on_loop(test)

@@ -49,6 +49,12 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     clerk: ClerkSettings
 
 
+READER = ClientSettings(
+    reads=1.0, pause_us=100_000, deadlines=0.0, pipeline=12, clerk=ClerkSettings()
+)
+"""A plain client that only reads, at a leisurely pace."""
+
+
 class Client(Protocol):
     """A client of the world."""
 

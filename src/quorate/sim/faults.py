@@ -29,6 +29,7 @@ class Faults:
         network: to be cut.
         servers: to be killed, paused and given bad disks and clocks.
         clients: to be disconnected.
+        election_timeout_us: of the servers; troubles last about as long as elections.
         rng: decides what happens when.
 
     Attributes:
@@ -42,6 +43,7 @@ class Faults:
         servers: Sequence[SimulatedServer],
         clients: Sequence[Client],
         *,
+        election_timeout_us: int,
         rng: random.Random,
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -62,6 +64,7 @@ class Faults:
             self._suspend,
             self._split,
             self._isolate_leader,
+            self._freeze_leader,
             self._ambush_leaders,
             self._cut_one_way,
             self._break_link,
@@ -73,7 +76,8 @@ class Faults:
         ]
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
-        self._longest_calm_us = rng.choice((200_000, 500_000, 1_200_000))
+        self._election_timeout_us = election_timeout_us
+        self._longest_calm_us = election_timeout_us * rng.choice((3, 6, 12))
         self._longest_outage_us = self._longest_calm_us * rng.choice((1, 2, 3)) // 2
         self._stops_in_starts = rng.choice((0.0, 0.2))
 
@@ -158,10 +162,14 @@ class Faults:
         self._a_server().pause(self._outage())
 
     def _suspend(self) -> None:
-        """A machine stands still, and goes on for a while before it hears of the others again."""
+        """A machine stands still, and goes on for a while before it hears of the others again.
+
+        It stands still for so long that another server can be elected meanwhile.
+        """
         server = self._a_server()
-        server.suspend(self._outage())
-        self._isolate({server.id}, self._longest_outage_us)
+        duration = 2 * self._election_timeout_us + self._outage()
+        server.suspend(duration)
+        self._isolate({server.id}, at_least_us=duration)
 
     def _split(self) -> None:
         side = {server.id for server in self._servers if self._rng.random() < 0.5}
@@ -177,6 +185,16 @@ class Faults:
     def _cut(self, links: list[Link], at_least_us: int = 0) -> None:
         self._network.cut(links)
         self._scheduler.after(at_least_us + self._outage(), partial(self._network.mend, links))
+
+    def _freeze_leader(self) -> None:
+        """A leader is cut off, hangs, and comes back to all that was sent to it meanwhile."""
+        for server in self._leaders():
+            alone = 1 + self._rng.randrange(self._election_timeout_us)
+            hanging = 4 * self._election_timeout_us + self._outage()
+            links = links_between({server.id}, {other.id for other in self._servers} - {server.id})
+            self._network.cut(links)
+            self._scheduler.after(alone, partial(server.pause, hanging))
+            self._scheduler.after(alone, partial(self._network.mend, links))
 
     def _ambush_leaders(self) -> None:
         """Something befalls the next few leaders, just as they begin to lead, or to commit.

@@ -16,7 +16,7 @@ from quorate.node.limits import NodeLimits
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
-from quorate.sim.clients import KEYS, ClerkClient, Client, ClientSettings, PlainClient
+from quorate.sim.clients import KEYS, READER, ClerkClient, Client, ClientSettings, PlainClient
 from quorate.sim.clock import Clock
 from quorate.sim.errors import HistoryError, LivenessError
 from quorate.sim.faults import Faults
@@ -85,6 +85,7 @@ class World:
             self._scheduler, self._fork(), _draw_network_faults(rng), self._trace
         )
         self._history = History()
+        self._server_settings = _draw_server_settings(rng)
         self._servers = self._build_servers()
         self._invariants = Invariants(list(self._servers.values()))
         self._clients = self._build_clients()
@@ -93,6 +94,7 @@ class World:
             self._network,
             list(self._servers.values()),
             self._clients,
+            election_timeout_us=self._server_settings.raft.election_timeout_us,
             rng=self._fork(),
         )
 
@@ -125,7 +127,7 @@ class World:
             Member(id=NodeId(number), client_address=_address(number))
             for number in range(1, count + 1)
         )
-        settings = _draw_server_settings(self._rng)
+        settings = self._server_settings
         rates = self._rng.choice(_CLOCK_RATES)
         servers: dict[NodeId, SimulatedServer] = {}
         for member in members:
@@ -146,8 +148,12 @@ class World:
         return servers
 
     def _build_clients(self) -> list[Client]:
+        """Some Clerks, some plain clients that go anywhere, and one at each server that reads.
+
+        So there is always somebody to whom a server that has been left behind can lie.
+        """
         addresses = [_address(node) for node in self._servers]
-        clients: list[Client] = [
+        clerks = [
             ClerkClient(
                 b"clerk-%d" % number,
                 servers=addresses,
@@ -160,19 +166,28 @@ class World:
             )
             for number, calls in enumerate((1, 1, 4))
         ]
-        clients.extend(
-            PlainClient(
-                b"plain-%d" % number,
-                servers=addresses,
-                dial=self._dial,
-                scheduler=self._scheduler,
-                history=self._history,
-                rng=self._fork(),
-                settings=_draw_client_settings(self._rng),
-            )
-            for number in range(3)
+        roamers = [
+            self._plain_client(b"plain-%d" % number, addresses, _draw_client_settings(self._rng))
+            for number in range(2)
+        ]
+        readers = [
+            self._plain_client(b"reader-%d" % number, [address], READER)
+            for number, address in enumerate(addresses)
+        ]
+        return [*clerks, *roamers, *readers]
+
+    def _plain_client(
+        self, name: bytes, servers: list[str], settings: ClientSettings
+    ) -> PlainClient:
+        return PlainClient(
+            name,
+            servers=servers,
+            dial=self._dial,
+            scheduler=self._scheduler,
+            history=self._history,
+            rng=self._fork(),
+            settings=settings,
         )
-        return clients
 
     def _dial(self, address: str, client: StreamClient) -> Stream:
         server = self._servers[NodeId(int(address.rpartition(":")[2]))]
@@ -290,7 +305,7 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
             ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
             client_sessions=client_sessions,
             protected_ms=protected_ms,
-            ttl_ms=rng.choice((500, 2_000, 1_800_000)),
+            ttl_ms=rng.choice((200, 1_000, 1_800_000)),
         ),
         sync_us=rng.choice((200, 2_000, 10_000)),
         slow_sync=rng.choice((0.0, 0.002, 0.02)),
@@ -300,7 +315,7 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
 
 def _draw_client_settings(rng: random.Random) -> ClientSettings:
     return ClientSettings(
-        reads=rng.choice((0.1, 0.3, 0.6, 1.0)),
+        reads=rng.choice((0.0, 0.1, 0.3, 0.6)),
         pause_us=rng.choice((10_000, 30_000, 100_000)),
         deadlines=rng.choice((0.0, 0.1, 0.5)),
         pipeline=rng.choice((5, 12)),
