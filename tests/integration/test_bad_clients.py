@@ -142,10 +142,13 @@ def node(request: pytest.FixtureRequest, cluster: Cluster) -> NodeId:
 @pytest.mark.parametrize(
     ("role", "request_", "connections", "limit"),
     [
-        # 64 reads of a connection are served together; each is there as a value, as a reply and
-        # as what is left to be sent.
-        ("leader", ("GET", "large"), 1, 3 * 64 * MIB),
-        ("follower", ("GET", "large"), 1, 3 * 64 * MIB),
+        ("leader", ("GET", "large"), 1, 32 * MIB),
+        ("follower", ("GET", "large"), 1, 32 * MIB),
+        ("leader", ("GET", "large"), 8, 64 * MIB),
+        # All replies that wait for clients have at most 64 MiB; each may be there twice for a
+        # moment. Besides there are a few thousand requests of each connection that are not begun.
+        ("leader", ("GET", "large"), 200, 256 * MIB),
+        ("follower", ("GET", "large"), 200, 256 * MIB),
         ("leader", ("SET", "small", "v"), 4, 64 * MIB),
         ("leader", ("SET", "large", b"v" * MIB), 4, 192 * MIB),
         ("follower", ("SET", "large", b"v" * MIB), 4, 192 * MIB),
@@ -169,12 +172,15 @@ def test_a_client_that_never_reads_takes_bounded_memory_and_time(
         clients = [stack.enter_context(cluster.connect(node)) for _ in range(connections)]
         assert clients[0].call("SET", "large", b"v" * MIB) == b"OK"
         before = cluster.memory_bytes(node)
+        log_before = cluster.status(node).raft_state_bytes
         sent = [
             send_without_reading(client, encode_command(*request_), seconds=0.6 / connections)
             for client in clients
         ]
         check_others_are_served(cluster)
         growth = cluster.memory_bytes(node) - before
+        # What was committed stays in the log; how much that is, is a matter of the machine's speed.
+        growth -= cluster.status(node).raft_state_bytes - log_before
     print(f"sent {sum(sent) / MIB:.1f} MiB, the node grew by {growth / MIB:.1f} MiB")
     assert growth < limit
     assert cluster.status(node).term == term

@@ -88,7 +88,10 @@ class Client:
         self.is_closed = False
         self.unread: deque[bytes] = deque()
         """Sent, and not read by the server, because it is congested."""
+        self.unsent = 0
+        """Bytes of replies that wait at the server until it reads."""
         self._received = bytearray()
+        self._piles_up = False
 
     def send(self, *arguments: bytes | str | int) -> None:
         """Sends one command; the server reads it when it is not congested."""
@@ -110,16 +113,29 @@ class Client:
         self.is_closed = True
         self.unread.clear()
         self.server.clients.pop(self.id, None)
-        self.server.node.close_connection(self.id)
+        self.server.node.close_connection(self.id, self.server.now)
 
     def stop_reading(self) -> None:
-        """Takes no more replies in."""
-        self.server.node.client_writable(self.id, writable=False)
-        self.server.has_input = True
+        """Takes no more replies in; a byte of those before is left over."""
+        self.let_replies_pile_up()
+        self._leave_unsent(1)
+
+    def let_replies_pile_up(self) -> None:
+        """Takes no more replies in from the next on."""
+        self._piles_up = True
+
+    def read_on(self, size: int) -> None:
+        """Takes so many bytes in of what has piled up."""
+        self._leave_unsent(self.unsent - size)
 
     def go_on_reading(self) -> None:
         """Takes replies in again."""
-        self.server.node.client_writable(self.id, writable=True)
+        self._piles_up = False
+        self._leave_unsent(0)
+
+    def _leave_unsent(self, size: int) -> None:
+        self.unsent = size
+        self.server.node.client_unsent(self.id, size, self.server.now)
         self.server.has_input = True
 
     def take(self) -> bytes:
@@ -139,6 +155,8 @@ class Client:
         """The server has sent something."""
         assert not self.is_closed, "nothing comes after the end"
         self._received += data
+        if self._piles_up:
+            self._leave_unsent(self.unsent + len(data))
 
 
 class Server:
@@ -153,9 +171,16 @@ class Server:
         """Whether something has happened to it since its last turn."""
         self.largest_output = 0
         """The most bytes that it ever had for one client in one turn."""
+        self.largest_turn = 0
+        """The same for all clients."""
         self._cluster = cluster
         self.node: Node
         self.start()
+
+    @property
+    def now(self) -> int:
+        """Its clock, in microseconds."""
+        return self._cluster.now
 
     def start(self) -> None:
         """Starts on what its disk holds."""
@@ -222,10 +247,13 @@ class Server:
             if number in self.clients and not self.clients[number].is_closed:
                 self.clients[number].deliver(data)
         self.largest_output = max(self.largest_output, *bytes_to.values(), 0)
+        self.largest_turn = max(self.largest_turn, bytes_to.total())
         for number in ready.closing:
             if number in self.clients:
                 self.clients.pop(number).is_closed = True
-                self.node.close_connection(number)
+                self.node.close_connection(number, self.now)
+        for number in ready.given_up:
+            self.clients.pop(number).is_closed = True
         if ready.write is not None:
             assert self.disk.pending is None, "at most one write is on its way"
             self.disk.pending = ready.write

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quorate.node.limits import NodeLimits
-from quorate.raft.messages import Forward, ReadIndex, ReadIndexAnswer
+from quorate.raft.messages import Forward, ReadIndex
 from quorate.replica.sessions import SessionLimits
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.node.conftest import Client, Cluster, Packet, Server
 
 SECOND = 1_000_000
+LARGE_SET = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000\r\n" + b"v" * 2000 + b"\r\n"
 NewServer = "Callable[..., tuple[Cluster, Server]]"
 
 
@@ -135,23 +136,6 @@ def test_connection_pending_bytes_bounds_the_arguments_of_a_connection(
     assert client.take_replies() == [b"OK"] * 10
 
 
-def test_connection_running_reads_bounds_what_is_read_together(
-    new_follower: Callable[..., tuple[Cluster, Server]],
-) -> None:
-    cluster, server = new_follower(NodeLimits(connection_running_reads=4))
-    cluster.holds = lambda packet: isinstance(packet.message, ReadIndexAnswer)
-    client = server.connect()
-    for _ in range(10):
-        client.send("GET", "k")
-    cluster.settle()
-    for served in (4, 4, 2):
-        assert client.take() == b""
-        for packet in cluster.take_held():
-            cluster.hand_over(packet)
-        cluster.settle()
-        assert len(client.take_replies()) == served
-
-
 def test_a_client_that_does_not_read_gets_nothing_more_done(cluster: Cluster) -> None:
     server = cluster.followers[0]
     client = server.connect()
@@ -229,7 +213,7 @@ def test_connection_output_bytes_bounds_the_large_values_of_one_turn(
     new_cluster: type[Cluster], size: int
 ) -> None:
     # A server alone answers reads at once, and so all of them in one turn but for this.
-    limits = NodeLimits(connection_output_bytes=5000, connection_running_reads=4)
+    limits = NodeLimits(connection_output_bytes=5000)
     cluster = new_cluster(size, limits=limits)
     server = cluster.run_until_led()
     client = server.connect()
@@ -239,7 +223,7 @@ def test_connection_output_bytes_bounds_the_large_values_of_one_turn(
     client.send_raw(b"GET k\r\n" * 20 + b"APPEND k w\r\nGET k\r\n")
     cluster.settle()
     assert len(client.take_replies()) == 22
-    assert server.largest_output < 4 * 3020  # those that ran together
+    assert server.largest_output < 5000 + 3020  # the last one may exceed the limit
 
 
 # ---------------------------------------------------------------------- of a whole node
@@ -258,6 +242,165 @@ def test_node_pending_bytes_bounds_all_connections_together(
     assert [len(client.unread) for client in clients] == [1, 4, 4, 4]
     cluster.release()
     assert [client.take_replies() for client in clients] == [[b"OK"] * 5] * 4
+
+
+def clients_that_ask_for_a_large_value(server: Server, count: int, *, times: int) -> list[Client]:
+    """So many clients that let the answers pile up, each of which has 1,009 bytes."""
+    clients = [server.connect() for _ in range(count)]
+    for client in clients:
+        client.let_replies_pile_up()
+        client.send_raw(b"GET large\r\n" * times)
+    return clients
+
+
+@pytest.fixture
+def new_server_with_a_large_value(
+    new_cluster: type[Cluster],
+) -> Callable[..., tuple[Cluster, Server]]:
+    """A follower whose table has a value of 1,000 bytes."""
+
+    def build(limits: NodeLimits) -> tuple[Cluster, Server]:
+        cluster = new_cluster(limits=limits)
+        cluster.run_until_led()
+        server = cluster.followers[0]
+        client = server.connect()
+        client.send("SET", "large", "v" * 1000)
+        cluster.settle()
+        assert client.take_replies() == [b"OK"]
+        return cluster, server
+
+    return build
+
+
+def test_node_output_bytes_bounds_the_replies_of_all_clients_together(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(NodeLimits(node_output_bytes=5_000))
+    clients = clients_that_ask_for_a_large_value(server, 20, times=10)
+    cluster.settle()
+    assert sum(client.unsent for client in clients) == 5 * 1_009
+    # Who has nothing in the node's memory is still served, one reply at a time.
+    other = server.connect()
+    other.send_raw(b"APPEND k x\r\nPING\r\nAPPEND k y\r\n")
+    cluster.settle()
+    assert other.take_replies() == [1, b"PONG", 2]
+
+
+def test_replies_of_all_clients_have_room_again_when_clients_read(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(NodeLimits(node_output_bytes=5_000))
+    clients = clients_that_ask_for_a_large_value(server, 20, times=10)
+    for _ in range(100):
+        cluster.settle()
+        for client in clients:
+            client.read_on(client.unsent)
+    assert [len(client.take_replies()) for client in clients] == [10] * 20
+
+
+def test_reading_clients_share_the_room_for_replies_turn_by_turn(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(NodeLimits(node_output_bytes=5_000))
+    clients = [server.connect() for _ in range(20)]
+    for client in clients:
+        client.send_raw(b"GET large\r\n" * 100)
+    cluster.settle()
+    assert [len(client.take_replies()) for client in clients] == [100] * 20
+    assert server.largest_turn < 5_000 + 1_009
+
+
+def test_a_client_that_does_not_move_is_given_up_when_it_holds_up_others(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(
+        NodeLimits(node_output_bytes=5_000, stalled_client_us=SECOND)
+    )
+    slow, *stalled = clients_that_ask_for_a_large_value(server, 5, times=1)
+    cluster.settle()
+    waiting = server.connect()
+    waiting.send("GET", "large")
+    cluster.run(SECOND // 2)
+    slow.read_on(10)
+    cluster.run(SECOND // 2 - 1)
+    assert waiting.take() == b""
+    assert not any(client.is_closed for client in stalled)
+    cluster.run(SECOND // 10)
+    # As many as it takes. Who reads, however slowly, is waited for, and what was asked for while
+    # there was no room is answered, however long that took.
+    assert [client.is_closed for client in stalled] == [True, False, False, False]
+    assert waiting.take_replies() == [b"v" * 1000]
+    assert not slow.is_closed
+    slow.go_on_reading()
+    cluster.settle()
+    assert slow.take_replies() == [b"v" * 1000]
+
+
+def test_who_does_not_move_but_holds_up_nobody_may_stay(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(NodeLimits(node_output_bytes=5_000))
+    clients = clients_that_ask_for_a_large_value(server, 4, times=1)
+    incomplete = server.connect()
+    incomplete.send_raw(LARGE_SET[:-100])
+    cluster.run(60 * SECOND)
+    assert not any(client.is_closed for client in [*clients, incomplete])
+    for client in clients:
+        client.go_on_reading()
+    cluster.settle()
+    assert [client.take_replies() for client in clients] == [[b"v" * 1000]] * 4
+
+
+def clients_within_a_request(server: Server, count: int, size: int) -> list[Client]:
+    """So many clients, each of which has sent a little more of one SET than the one before."""
+    clients = [server.connect() for _ in range(count)]
+    for number, client in enumerate(clients):
+        client.send_raw(LARGE_SET[: size + number])
+    return clients
+
+
+def test_node_incomplete_bytes_lets_the_largest_request_go_on_alone(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(limits=NodeLimits(node_incomplete_bytes=5_000))
+    cluster.run_until_led()
+    server = cluster.followers[0]
+    clients = clients_within_a_request(server, 10, 1_000)
+    cluster.settle()
+    may_go_on = [not server.node.is_congested(client.id) for client in clients]
+    assert may_go_on == [client is clients[4] for client in clients]  # the largest of five
+    other = server.connect()
+    other.send("PING")
+    cluster.settle()
+    assert other.take_replies() == [b"PONG"]
+    for number, client in enumerate(clients):
+        client.send_raw(LARGE_SET[1_000 + number :])
+    cluster.settle()
+    assert [client.take_replies() for client in clients] == [[b"OK"]] * 10
+
+
+def test_who_may_go_on_alone_and_does_not_is_given_up(new_cluster: type[Cluster]) -> None:
+    limits = NodeLimits(node_incomplete_bytes=3_000, stalled_client_us=SECOND)
+    cluster = new_cluster(limits=limits)
+    cluster.run_until_led()
+    server = cluster.followers[0]
+    clients = clients_within_a_request(server, 4, 1_000)
+    first, second, third, fourth = clients
+    cluster.run(SECOND // 2)
+    third.send_raw(LARGE_SET[1_002:1_100])
+    cluster.run(SECOND - 1)
+    assert not any(client.is_closed for client in clients)
+    cluster.run(1)
+    assert [client.is_closed for client in clients] == [False, False, True, False]
+    # The time of the next one begins only now that it may go on.
+    cluster.run(SECOND - 1)
+    assert not fourth.is_closed
+    cluster.run(1)
+    assert fourth.is_closed
+    for client in (first, second):
+        client.send_raw(LARGE_SET[1_000 + clients.index(client) :])
+    cluster.settle()
+    assert [client.take_replies() for client in (first, second)] == [[b"OK"]] * 2
 
 
 def test_max_connections(cluster: Cluster, new_cluster: type[Cluster]) -> None:

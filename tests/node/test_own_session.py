@@ -24,7 +24,7 @@ from quorate.node.gateway import Gateway
 from quorate.node.limits import NodeLimits
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.replica.outcomes import Completed, Interrupted, NotProposed, ReadAnswer
+from quorate.replica.outcomes import Completed, Interrupted, NotProposed, ReadReady
 from quorate.replica.replicated_state import ReplicatedState
 from quorate.replica.sessions import SessionLimits, SessionTable
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NODE = NodeId(1)
 SECOND = 1_000_000
-LIMITS = NodeLimits(own_window=8, connection_running_reads=3, retry_delay_us=500)
+LIMITS = NodeLimits(own_window=8, retry_delay_us=500)
 SESSION_LIMITS = SessionLimits(ordered_window=10, ttl_ms=20_000)
 KEY = b"k"
 
@@ -79,7 +79,9 @@ class World:
         self.ghosts += [operation for _, operation in self.under_way]
         self.under_way.clear()
         self.reads.clear()
-        self.gateway = Gateway(NODE, boot=self.boot, limits=LIMITS, view=no_view)
+        self.gateway = Gateway(
+            NODE, boot=self.boot, limits=LIMITS, view=no_view, query=self.state.query
+        )
         self.connections = [self.connect() for _ in range(3)]
 
     def connect(self) -> Connection:
@@ -143,7 +145,7 @@ class World:
         self.gateway.receive(connection.number, data, self.now)
 
     def disconnect(self, connection: Connection) -> None:
-        self.gateway.close_connection(connection.number)
+        self.gateway.close_connection(connection.number, self.now)
         self.connections.remove(connection)
         self.connections.append(self.connect())
 
@@ -169,7 +171,7 @@ class World:
 
     def serve_reads(self) -> None:
         for ticket, query in self.reads.items():
-            self.gateway.take_answer(ReadAnswer(ticket, self.state.query(query)))
+            self.gateway.read_ready(ReadReady(ticket, query))
         self.reads.clear()
 
     # ------------------------------------------------------------------ its driver

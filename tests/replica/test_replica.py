@@ -38,7 +38,7 @@ from quorate.raft.messages import (
 )
 from quorate.raft.ready import DurableState, Envelope, LogWrite, SnapshotMetadata
 from quorate.raft.settings import Settings
-from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadAnswer
+from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome
 from quorate.replica.replica import Replica, ReplicaLimits
 from quorate.replica.replicated_state import ReplicatedState
 from quorate.replica.sessions import SessionLimits, SessionTable
@@ -90,7 +90,7 @@ class Server:
         self.sent: list[Envelope] = []
         self.writes: list[LogWrite] = []
         self.outcomes: list[Outcome] = []
-        self.answers: list[ReadAnswer] = []
+        self.answers: list[tuple[int, list[bytes]]] = []
         self.term = 0
 
     # ------------------------------------------------------------------ its driver
@@ -98,9 +98,9 @@ class Server:
     def turn(self) -> None:
         """What is due, until nothing is; the disk is quick."""
         for _ in range(10):
-            outcomes, answers = self.replica.take_outcomes(self.now)
+            outcomes, reads = self.replica.take_outcomes(self.now)
             self.outcomes += outcomes
-            self.answers += answers
+            self.answers += [(read.ticket, self.state.query(read.query)) for read in reads]
             ready = self.raft.take_ready(self.now)
             self.sent += ready.messages
             if ready.write is not None:
@@ -141,7 +141,7 @@ class Server:
         outcomes, self.outcomes = self.outcomes, []
         return outcomes
 
-    def take_answers(self) -> list[ReadAnswer]:
+    def take_answers(self) -> list[tuple[int, list[bytes]]]:
         answers, self.answers = self.answers, []
         return answers
 
@@ -537,7 +537,7 @@ def test_a_leader_serves_a_read_when_a_majority_has_confirmed_it(leader: Server)
     leader.read(1)
     assert leader.take_answers() == []
     leader.acknowledge()
-    assert leader.take_answers() == [ReadAnswer(1, [])]
+    assert leader.take_answers() == [(1, [])]
 
 
 def test_reads_that_wait_share_one_round(leader: Server) -> None:
@@ -556,7 +556,7 @@ def test_a_read_sees_what_was_committed_before_it(leader: Server) -> None:
     leader.acknowledge()
     leader.read(1)
     leader.acknowledge()
-    assert leader.take_answers() == [ReadAnswer(1, [b"a"])]
+    assert leader.take_answers() == [(1, [b"a"])]
 
 
 def test_a_read_that_arrives_during_a_round_waits_for_the_next(leader: Server) -> None:
@@ -564,9 +564,9 @@ def test_a_read_that_arrives_during_a_round_waits_for_the_next(leader: Server) -
     (to_two, _) = leader.take(AppendEntries)
     leader.read(2)
     leader.receive(2, AppendEntriesAnswer(to_two.id, leader.term, True, 2, 0, 0))
-    assert leader.take_answers() == [ReadAnswer(1, [])]
+    assert leader.take_answers() == [(1, [])]
     leader.acknowledge()
-    assert leader.take_answers() == [ReadAnswer(2, [])]
+    assert leader.take_answers() == [(2, [])]
 
 
 def test_a_new_leader_serves_reads_only_after_an_entry_of_its_term(leader: Server) -> None:
@@ -580,7 +580,7 @@ def test_a_new_leader_serves_reads_only_after_an_entry_of_its_term(leader: Serve
     assert server.take_answers() == []
     server.sent += [Envelope(NodeId(2), request) for request in requests if request.entries]
     server.acknowledge()
-    assert server.take_answers() == [ReadAnswer(1, [])]
+    assert server.take_answers() == [(1, [])]
     assert leader.raft.is_leader
 
 
@@ -592,7 +592,7 @@ def test_a_cancelled_read_is_not_served(leader: Server) -> None:
     leader.read(3)
     leader.replica.cancel_read(3)
     leader.acknowledge()
-    assert leader.take_answers() == [ReadAnswer(2, [])]
+    assert leader.take_answers() == [(2, [])]
 
 
 def test_a_server_alone_serves_at_once() -> None:
@@ -604,7 +604,7 @@ def test_a_server_alone_serves_at_once() -> None:
     server.submit(write("a"))
     server.read(1)
     assert server.take_outcomes() == [Completed(1, result("A"))]
-    assert server.take_answers() == [ReadAnswer(1, [b"a"])]
+    assert server.take_answers() == [(1, [b"a"])]
 
 
 def test_a_follower_serves_a_read_when_it_has_applied_the_leaders_index(follower: Server) -> None:
@@ -616,7 +616,7 @@ def test_a_follower_serves_a_read_when_it_has_applied_the_leaders_index(follower
     follower.receive(2, follower.append(2, a, b, term=1, previous=(2, 1), commit=3))
     assert follower.take_answers() == []
     follower.receive(2, follower.append(2, term=1, previous=(4, 1), commit=4))
-    assert follower.take_answers() == [ReadAnswer(1, [b"a", b"b"])]
+    assert follower.take_answers() == [(1, [b"a", b"b"])]
 
 
 def test_a_follower_asks_once_for_all_reads_that_wait(follower: Server) -> None:
@@ -626,10 +626,10 @@ def test_a_follower_asks_once_for_all_reads_that_wait(follower: Server) -> None:
     follower.read(4)
     (question,) = follower.take(ReadIndex)
     follower.receive(2, ReadIndexAnswer(question.id, 1, 2))
-    assert [answer.ticket for answer in follower.take_answers()] == [1, 2, 3]
+    assert [ticket for ticket, _ in follower.take_answers()] == [1, 2, 3]
     (question,) = follower.take(ReadIndex)
     follower.receive(2, ReadIndexAnswer(question.id, 1, 2))
-    assert [answer.ticket for answer in follower.take_answers()] == [4]
+    assert [ticket for ticket, _ in follower.take_answers()] == [4]
 
 
 def test_a_late_answer_is_not_taken_for_a_later_read(follower: Server) -> None:
@@ -641,7 +641,7 @@ def test_a_late_answer_is_not_taken_for_a_later_read(follower: Server) -> None:
     assert follower.take_answers() == []
     second = follower.take(ReadIndex)[-1]
     follower.receive(2, ReadIndexAnswer(second.id, 1, 2))
-    assert follower.take_answers() == [ReadAnswer(1, [])]
+    assert follower.take_answers() == [(1, [])]
 
 
 def test_reads_wait_while_there_is_no_leader_and_are_served_by_the_next() -> None:
@@ -654,7 +654,7 @@ def test_reads_wait_while_there_is_no_leader_and_are_served_by_the_next() -> Non
     server.turn()
     (question,) = server.take(ReadIndex)
     server.receive(3, ReadIndexAnswer(question.id, 1, 2))
-    assert server.take_answers() == [ReadAnswer(1, [])]
+    assert server.take_answers() == [(1, [])]
 
 
 def test_reads_of_a_deposed_leader_are_served_by_the_next(leader: Server) -> None:
@@ -665,7 +665,7 @@ def test_reads_of_a_deposed_leader_are_served_by_the_next(leader: Server) -> Non
     assert leader.take_answers() == []
     (question,) = leader.take(ReadIndex)
     leader.receive(3, ReadIndexAnswer(question.id, newer, 3))
-    assert leader.take_answers() == [ReadAnswer(1, [b"other"])]
+    assert leader.take_answers() == [(1, [b"other"])]
 
 
 def test_a_follower_that_becomes_leader_serves_the_reads_that_waited(follower: Server) -> None:
@@ -674,7 +674,7 @@ def test_a_follower_that_becomes_leader_serves_the_reads_that_waited(follower: S
     follower.win_election()
     assert follower.take_answers() == []
     follower.acknowledge()
-    assert follower.take_answers() == [ReadAnswer(1, [])]
+    assert follower.take_answers() == [(1, [])]
 
 
 def test_a_server_that_cannot_tell_is_asked_again(follower: Server) -> None:
@@ -685,4 +685,4 @@ def test_a_server_that_cannot_tell_is_asked_again(follower: Server) -> None:
     follower.wait(SETTINGS.append_timeout_us)
     again = follower.take(ReadIndex)[-1]
     follower.receive(2, ReadIndexAnswer(again.id, 1, 2))
-    assert follower.take_answers() == [ReadAnswer(1, [])]
+    assert follower.take_answers() == [(1, [])]

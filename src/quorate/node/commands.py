@@ -109,7 +109,7 @@ def _get(arguments: Arguments, limits: NodeLimits) -> Read:
 
 def _mget(arguments: Arguments, limits: NodeLimits) -> Read:
     keys, max_bytes = _keys(arguments, limits), limits.max_reply_bytes
-    return Read(GetMany(keys, max_bytes), partial(_as_list, max_bytes), values=len(keys))
+    return Read(GetMany(keys, max_bytes), partial(_as_list, max_bytes))
 
 
 def _exists(arguments: Arguments, limits: NodeLimits) -> Read:

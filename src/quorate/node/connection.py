@@ -9,6 +9,7 @@ it as well.
 
 from collections import deque
 
+from quorate.node.client_memory import ClientMemory
 from quorate.node.limits import NodeLimits
 from quorate.node.requests import Call, Read, Request, Write
 from quorate.wire.resp_parser import RequestParser
@@ -22,13 +23,14 @@ class Slot:
         connection: where the reply goes.
         kind: of the request; those of different kinds wait for each other.
         size: how many bytes of arguments it keeps pending.
-        values: how many values its reply may hold.
         deadline: when the request is given up, in microseconds.
         protocol: of the reply, as it was when the request came.
+        read: a read that may be served, once it may. It is when its reply can be sent, since a
+            reply takes up memory and a read that waits does not.
         reply: the encoded reply, once there is one.
     """
 
-    __slots__ = ("connection", "deadline", "kind", "protocol", "reply", "size", "values")
+    __slots__ = ("connection", "deadline", "kind", "protocol", "read", "reply", "size")
 
     def __init__(
         self, connection: "Connection", kind: type[Request], *, size: int, deadline: int
@@ -36,9 +38,9 @@ class Slot:
         self.connection = connection
         self.kind = kind
         self.size = size
-        self.values = 0
         self.deadline = deadline
         self.protocol = connection.protocol
+        self.read: Read | None = None
         self.reply: bytes | None = None
 
 
@@ -56,11 +58,12 @@ class Connection:
         backlog: requests that must wait for earlier ones, with their slots.
         running: how many requests of each kind were begun and are not answered.
         pending_bytes: bytes of arguments of all that is not answered.
-        is_writable: whether the client takes its replies in; if not, nothing more is begun.
+        is_writable: whether the client's socket has taken all its replies; if not, nothing more is
+            begun.
         closing: no more requests are taken; the connection ends when all is answered.
     """
 
-    def __init__(self, connection_id: int, limits: NodeLimits) -> None:
+    def __init__(self, connection_id: int, limits: NodeLimits, memory: ClientMemory) -> None:
         self.id = connection_id
         self.protocol: RespVersion = 2
         self.name = b""
@@ -69,11 +72,11 @@ class Connection:
         self.last_words: bytes | None = None
         self.backlog: deque[tuple[Request, Slot]] = deque()
         self.running: dict[type[Request], int] = {Read: 0, Write: 0, Call: 0}
-        self._running_values = 0
         self.pending_bytes = 0
         self.is_writable = True
         self.closing = False
         self._limits = limits
+        self._memory = memory
         self._slots: deque[Slot] = deque()
         self._output: list[bytes] = []
         self._output_bytes = 0
@@ -93,8 +96,17 @@ class Connection:
         return not self._slots and not self.unread
 
     @property
+    def has_room(self) -> bool:
+        """Whether a reply, however large, may be made for this client now."""
+        return not self._takes_no_more and not self._memory.is_full_of_replies
+
+    @property
     def _takes_no_more(self) -> bool:
-        return not self.is_writable or self._output_bytes >= self._limits.connection_output_bytes
+        return (
+            not self.is_writable
+            or self._output_bytes >= self._limits.connection_output_bytes
+            or (self._output_bytes > 0 and self._memory.is_full_of_replies)
+        )
 
     def may_begin(self, request: Request) -> bool:
         """Whether nothing is in this request's way, such as an earlier one of the other kind.
@@ -106,43 +118,33 @@ class Connection:
         running = self.running
         match request:
             case Read():
-                # A small command can ask for a large reply, so reads are begun a few at a time.
-                return (
-                    not running[Write]
-                    and not running[Call]
-                    and (not running[Read] or self._has_room_for(request.values))
-                )
+                return not running[Write] and not running[Call]
             case Write():
                 return not running[Read] and not running[Call]
             case Call():
                 return not running[Write]
 
-    def _has_room_for(self, values: int) -> bool:
-        return self._running_values + values <= self._limits.connection_running_reads
-
     def begun(self, slot: Slot) -> None:
         """The request of this slot is under way."""
         self.running[slot.kind] += 1
-        self._running_values += slot.values
 
     def settled(self, slot: Slot) -> None:
         """The request of this slot, which was under way, has its reply."""
         assert slot.reply is not None
         self.pending_bytes -= slot.size
         self.running[slot.kind] -= 1
-        self._output_bytes += len(slot.reply)
-        self._running_values -= slot.values
+        self._made(len(slot.reply))
 
     def skip_backlog(self, reply: bytes) -> None:
         """The first request of the backlog is answered without being begun."""
         _, slot = self.backlog.popleft()
         slot.reply = reply
         self.pending_bytes -= slot.size
-        self._output_bytes += len(reply)
+        self._made(len(reply))
 
     def answer(self, reply: bytes) -> None:
         """Answers a request at once, but behind the replies to all earlier ones."""
-        self._output_bytes += len(reply)
+        self._made(len(reply))
         if not self._slots:
             self._output.append(reply)
             return
@@ -153,11 +155,28 @@ class Connection:
     def new_slot(self, request: Request, *, size: int, deadline: int) -> Slot:
         """A place for the reply to a request that takes its time."""
         slot = Slot(self, type(request), size=size, deadline=deadline)
-        if isinstance(request, Read):
-            slot.values = request.values
         self._slots.append(slot)
         self.pending_bytes += size
         return slot
+
+    def next_ready_read(self) -> Slot | None:
+        """The read to be served next, if it may be and all before it is answered."""
+        self._collect()
+        return self._slots[0] if self._slots and self._slots[0].read is not None else None
+
+    @property
+    def can_move(self) -> bool:
+        """Whether something can be done for this client at once."""
+        return (
+            (bool(self.unread) and not self.is_full)
+            or (bool(self.backlog) and self.may_begin(self.backlog[0][0]))
+            or (self.has_room and self.next_ready_read() is not None)
+        )
+
+    def waiting_slots(self) -> list[Slot]:
+        """The slots of requests that are not under way: nothing more will be heard of them."""
+        ready = [slot for slot in self._slots if slot.read is not None and slot.reply is None]
+        return [slot for _, slot in self.backlog] + ready
 
     def drop(self) -> None:
         """The client has gone; what is under way is not waited for."""
@@ -165,17 +184,25 @@ class Connection:
         self.unread.clear()
         self.backlog.clear()
         self._slots.clear()
+        self._output.clear()
+        self._made(-self._output_bytes)
 
     def take_output(self) -> bytes:
-        """The replies that can be sent now."""
-        slots = self._slots
-        output = self._output
-        while slots and (reply := slots[0].reply) is not None:
-            output.append(reply)
-            slots.popleft()
-        if not output:
+        """The replies that can be sent now: those before the first that is missing."""
+        self._collect()
+        if not self._output:
             return b""
-        self._output = []
-        joined = b"".join(output)
-        self._output_bytes -= len(joined)
-        return joined
+        output, self._output = b"".join(self._output), []
+        self._output_bytes -= len(output)
+        self._memory.handed_out(len(output))
+        return output
+
+    def _collect(self) -> None:
+        slots = self._slots
+        while slots and (reply := slots[0].reply) is not None:
+            self._output.append(reply)
+            slots.popleft()
+
+    def _made(self, size: int) -> None:
+        self._output_bytes += size
+        self._memory.made(size)

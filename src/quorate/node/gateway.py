@@ -12,8 +12,9 @@ from itertools import count
 import msgspec
 
 from quorate.codec.batch import Operation
-from quorate.kv.queries import Query
+from quorate.kv.queries import Query, QueryResult
 from quorate.node.calls import Calls, PendingCall
+from quorate.node.client_memory import ClientMemory
 from quorate.node.commands import find_command
 from quorate.node.connection import Connection, Slot
 from quorate.node.connection_commands import NodeView, answer_locally
@@ -22,7 +23,7 @@ from quorate.node.own_session import OwnSession, PendingWrite
 from quorate.node.requests import Call, CommandError, Read, Request, Write
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
 from quorate.raft.configuration import NodeId
-from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadAnswer
+from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
 from quorate.wire.errors import ProtocolError
 from quorate.wire.resp_reply import encode_error, encode_reply
 
@@ -30,7 +31,7 @@ _TOO_MANY_CONNECTIONS = encode_error("ERR", "max number of clients reached")
 
 
 class PendingRead(msgspec.Struct, frozen=True):
-    """A read that is not answered."""
+    """A read that may not be served yet."""
 
     ticket: int
     slot: Slot
@@ -46,6 +47,7 @@ class GatewayReady(msgspec.Struct):
         cancelled_reads: tickets of reads that nobody waits for any more.
         replies: bytes for connections: (connection id, bytes).
         closing: connections to be closed once their bytes are sent.
+        given_up: connections to be ended at once; the gateway has forgotten them.
     """
 
     operations: list[tuple[int, Operation]] = msgspec.field(default_factory=list)
@@ -53,6 +55,7 @@ class GatewayReady(msgspec.Struct):
     cancelled_reads: list[int] = msgspec.field(default_factory=list)
     replies: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     closing: list[int] = msgspec.field(default_factory=list)
+    given_up: list[int] = msgspec.field(default_factory=list)
 
 
 class Gateway:
@@ -63,15 +66,25 @@ class Gateway:
         boot: how often the node has started.
         limits: local limits.
         view: tells what commands about the node answer.
+        query: the state machine's answer to a query, as of now.
     """
 
     def __init__(
-        self, node: NodeId, *, boot: int, limits: NodeLimits, view: Callable[[], NodeView]
+        self,
+        node: NodeId,
+        *,
+        boot: int,
+        limits: NodeLimits,
+        view: Callable[[], NodeView],
+        query: Callable[[Query], QueryResult],
     ) -> None:
         self._limits = limits
         self._view = view
+        self._query = query
+        self._memory = ClientMemory(limits)
         self._connections: dict[int, Connection] = {}
         self._dirty: dict[int, Connection] = {}
+        self._want_room: dict[int, Connection] = {}
         self._connection_ids = count(1)
         self._tickets = count(1)
         self._own_session = OwnSession(node, boot, limits)
@@ -97,7 +110,7 @@ class Gateway:
 
         Above the limit on connections the client gets an error and is closed.
         """
-        connection = Connection(next(self._connection_ids), self._limits)
+        connection = Connection(next(self._connection_ids), self._limits, self._memory)
         if len(self._connections) >= self._limits.max_connections:
             connection.answer(_TOO_MANY_CONNECTIONS)
             connection.closing = True
@@ -105,15 +118,17 @@ class Gateway:
         self._dirty[connection.id] = connection
         return connection.id
 
-    def close_connection(self, connection_id: int) -> None:
+    def close_connection(self, connection_id: int, now: int) -> None:
         """A client has gone. What it had sent may still be executed, except what still waited."""
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
             self._dirty.pop(connection_id, None)
-            for _, slot in connection.backlog:
+            self._want_room.pop(connection_id, None)
+            for slot in connection.waiting_slots():
                 self._pending_bytes -= slot.size
-                del self._unanswered[slot]
+                self._unanswered.pop(slot, None)
             connection.drop()
+            self._memory.forget(connection_id, now)
 
     def finish_connection(self, connection_id: int) -> None:
         """A client will send nothing more. It ends once everything is answered."""
@@ -122,11 +137,12 @@ class Gateway:
             connection.last_words = b""
             self._dirty[connection_id] = connection
 
-    def client_writable(self, connection_id: int, *, writable: bool) -> None:
-        """A client has stopped, or begun again, to take its replies in."""
+    def client_unsent(self, connection_id: int, size: int, now: int) -> None:
+        """So many bytes of replies were given out and wait until this client takes them in."""
         connection = self._connections.get(connection_id)
         if connection is not None:
-            connection.is_writable = writable
+            self._memory.unsent(connection_id, size, now)
+            connection.is_writable = not size
             self._dirty[connection_id] = connection
 
     def is_congested(self, connection_id: int) -> bool:
@@ -136,7 +152,11 @@ class Gateway:
             return True
         node_is_full = self._pending_bytes >= self._limits.node_pending_bytes
         has_much = bool(connection.unread) or connection.is_full
-        return has_much or (node_is_full and not connection.is_idle)
+        return (
+            has_much
+            or (node_is_full and not connection.is_idle)
+            or not self._memory.may_go_on(connection_id)
+        )
 
     # ------------------------------------------------------------------ requests
 
@@ -150,6 +170,7 @@ class Gateway:
         except ProtocolError as error:
             requests = error.requests
             connection.last_words = encode_error("ERR", str(error))
+        self._memory.incomplete(connection_id, connection.parser.kept_bytes, now)
         connection.unread.extend(requests)
         self._dirty[connection_id] = connection
         self._advance(connection, now)
@@ -216,15 +237,24 @@ class Gateway:
             case Interrupted():
                 waiting.interrupted(ticket, now)
 
-    def take_answer(self, answer: ReadAnswer) -> None:
-        """A read was served."""
-        pending = self._reads.pop(answer.ticket, None)
-        if pending is not None:
-            reply = pending.read.reply(answer.value)
-            pending.slot.reply = encode_reply(reply, pending.slot.protocol)
-            self._settled(pending.slot)
+    def read_ready(self, read: ReadReady) -> None:
+        """A read may be served. It is when its reply can be sent: until then it takes no memory."""
+        pending = self._reads.pop(read.ticket, None)
+        if pending is None:
+            return
+        slot = pending.slot
+        del self._unanswered[slot]
+        if slot.connection.id in self._connections:
+            slot.read = pending.read
+            self._dirty[slot.connection.id] = slot.connection
+        else:
+            self._pending_bytes -= slot.size
 
     # ------------------------------------------------------------------ what comes out
+
+    def turn_begins(self) -> None:
+        """All replies that were given out are sent, but for what `client_unsent` has told."""
+        self._memory.turn_begins()
 
     def take_ready(self, now: int, *, has_leader: bool) -> GatewayReady:
         """What is to be done now; see `GatewayReady`.
@@ -234,13 +264,15 @@ class Gateway:
             has_leader: whether operations can be submitted at all.
         """
         ready = GatewayReady()
+        ready.given_up = self._memory.take_given_up(now)
+        for connection_id in ready.given_up:
+            self.close_connection(connection_id, now)
         self._give_up(now, ready)
         for slot in self._own_session.take_settled():
             self._settled(slot)
         for slot in self._calls.take_settled():
             self._settled(slot)
-        dirty, self._dirty = self._dirty, {}
-        for connection in dirty.values():
+        for connection in self._take_movable():
             self._flush(connection, ready, now)
         ready.reads, self._new_reads = self._new_reads, []
         self._has_leader = has_leader
@@ -250,9 +282,9 @@ class Gateway:
 
     def deadline(self, now: int) -> int | None:
         """When something is given up or repeated; at once if a connection has more to do."""
-        if self._dirty:
+        if self._dirty or (self._want_room and self._memory.has_room_next_turn):
             return now
-        due: list[int | None] = []
+        due: list[int | None] = [self._memory.deadline()]
         if self._unanswered:
             due.append(next(iter(self._unanswered)).deadline)
         if self._has_leader:
@@ -291,23 +323,40 @@ class Gateway:
 
     def _settled(self, slot: Slot) -> None:
         self._unanswered.pop(slot, None)
-        connection = slot.connection
-        connection.settled(slot)
         self._pending_bytes -= slot.size
+        connection = slot.connection
         if connection.id in self._connections:
+            connection.settled(slot)
             self._dirty[connection.id] = connection
 
+    def _take_movable(self) -> list[Connection]:
+        """The connections that may have something to do; those that waited for room come first."""
+        movable = self._dirty
+        self._dirty = {}
+        if self._want_room and not self._memory.is_full_of_replies:
+            movable = self._want_room | movable
+            self._want_room = {}
+        return list(movable.values())
+
     def _flush(self, connection: Connection, ready: GatewayReady, now: int) -> None:
+        self._answer_reads(connection)
         while connection.backlog and connection.may_begin(connection.backlog[0][0]):
             self._begin(*connection.backlog.popleft())
         self._advance(connection, now)
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))
-        backlog = connection.backlog
-        if (connection.unread and not connection.is_full) or (
-            backlog and connection.may_begin(backlog[0][0])
-        ):
+        if connection.next_ready_read() is not None and self._memory.is_full_of_replies:
+            self._want_room[connection.id] = connection
+        elif connection.can_move:
             self._dirty[connection.id] = connection  # the rest in another turn
         elif connection.closing and connection.is_idle:
             ready.closing.append(connection.id)
+
+    def _answer_reads(self, connection: Connection) -> None:
+        while connection.has_room and (slot := connection.next_ready_read()) is not None:
+            assert slot.read is not None
+            reply = slot.read.reply(self._query(slot.read.query))
+            slot.reply = encode_reply(reply, slot.protocol)
+            self._pending_bytes -= slot.size
+            connection.settled(slot)

@@ -19,13 +19,16 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
         connection_pending: unanswered commands of one connection, from which on no more is read
             from it.
         connection_pending_bytes: the same in bytes of their arguments.
-        connection_running_reads: reads of one connection that are served together, where one of
-            many values counts as many; the others wait, so that their replies don't all take up
-            memory at once. One read always may.
         connection_output_bytes: replies of one connection that were not handed to its socket, from
-            which on no further command of it is looked at or begun.
+            which on no further command of it is looked at or begun, and no read answered.
         node_pending_bytes: bytes of arguments of unanswered commands, for all connections of
             the node together.
+        node_output_bytes: replies that were made and not taken by sockets, for all connections of
+            the node together, from which on no read is answered.
+        node_incomplete_bytes: bytes of requests that have not arrived completely, for all
+            connections of the node together, from which on only one of these is read further.
+        stalled_client_us: a client that takes up a part of one of the last two limits when it is
+            reached, and has not moved for so long, is given up.
         own_window: writes of plain connections that are under way at a time.
         retry_delay_us: the pause before something that was refused is submitted again.
         session_keepalive_us: the node's own session is used at least this often.
@@ -39,9 +42,11 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 10_000
     connection_pending: int = 1024
     connection_pending_bytes: int = 4 * 1024 * 1024
-    connection_running_reads: int = 64
     connection_output_bytes: int = 1024 * 1024
     node_pending_bytes: int = 64 * 1024 * 1024
+    node_output_bytes: int = 64 * 1024 * 1024
+    node_incomplete_bytes: int = 64 * 1024 * 1024
+    stalled_client_us: int = 2_000_000
     own_window: int = 32_768
     retry_delay_us: int = 20_000
     session_keepalive_us: int = 300_000_000

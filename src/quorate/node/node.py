@@ -35,12 +35,15 @@ class NodeReady(msgspec.Struct, frozen=True):
         write: to be made durable; then `persisted`.
         replies: bytes for clients: (connection id, bytes).
         closing: connections to close once their bytes are sent.
+        given_up: connections to end at once, since their clients hold up all others; the node has
+            forgotten them.
     """
 
     messages: list[Envelope]
     write: LogWrite | None
     replies: list[tuple[int, bytes]]
     closing: list[int]
+    given_up: list[int]
 
 
 class Node:
@@ -91,7 +94,9 @@ class Node:
             Table(), SessionTable(session_limits or SessionLimits())
         )
         self._replica = Replica(self.raft, self.state)
-        self._gateway = Gateway(node, boot=boot, limits=limits or NodeLimits(), view=self._view)
+        self._gateway = Gateway(
+            node, boot=boot, limits=limits or NodeLimits(), view=self._view, query=self.state.query
+        )
         self._raft_state_bytes = raft_state_bytes
 
     # ------------------------------------------------------------------ what goes in
@@ -116,13 +121,17 @@ class Node:
         """A client will send nothing more, but may still read replies."""
         self._gateway.finish_connection(connection)
 
-    def client_writable(self, connection: int, *, writable: bool) -> None:
-        """A client has stopped, or begun again, to take its replies in."""
-        self._gateway.client_writable(connection, writable=writable)
+    def client_unsent(self, connection: int, size: int, now: int) -> None:
+        """So many bytes of replies wait because the client does not take them in.
 
-    def close_connection(self, connection: int) -> None:
+        To be told at once when what `take_ready` gave out is sent and a part of it is left, when
+        there is nothing left any more, and now and then between the two.
+        """
+        self._gateway.client_unsent(connection, size, now)
+
+    def close_connection(self, connection: int, now: int) -> None:
         """A client has gone."""
-        self._gateway.close_connection(connection)
+        self._gateway.close_connection(connection, now)
 
     def is_congested(self, connection: int) -> bool:
         """Whether no more should be read from this client for now."""
@@ -145,19 +154,22 @@ class Node:
     # ------------------------------------------------------------------ what comes out
 
     def take_ready(self, now: int) -> NodeReady:
-        """What has to be done now; see `NodeReady`."""
+        """What has to be done now; see `NodeReady`. All of the one before is done."""
         replies: list[tuple[int, bytes]] = []
         closing: list[int] = []
+        given_up: list[int] = []
+        self._gateway.turn_begins()
         while True:
-            outcomes, answers = self._replica.take_outcomes(now)
+            outcomes, reads = self._replica.take_outcomes(now)
             for outcome in outcomes:
                 self._gateway.take_outcome(outcome, now)
-            for answer in answers:
-                self._gateway.take_answer(answer)
+            for read in reads:
+                self._gateway.read_ready(read)
             has_leader = self.raft.leader is not None
             wanted = self._gateway.take_ready(now, has_leader=has_leader)
             replies += wanted.replies
             closing += wanted.closing
+            given_up += wanted.given_up
             for ticket, query in wanted.reads:
                 self._replica.read(ticket, query)
             for ticket in wanted.cancelled_reads:  # perhaps one of those, after a pause
@@ -168,7 +180,7 @@ class Node:
                 break
             self._replica.propose(now)
         ready = self.raft.take_ready(now)
-        return NodeReady(ready.messages, ready.write, replies, closing)
+        return NodeReady(ready.messages, ready.write, replies, closing, given_up)
 
     def status(self) -> NodeStatus:
         """What this node says of itself."""

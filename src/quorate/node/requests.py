@@ -46,12 +46,10 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         query: for the state machine.
         reply: makes the reply of the query's result.
-        values: how many values the reply may hold.
     """
 
     query: Query
     reply: Callable[[QueryResult], Reply]
-    values: int = 1
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):

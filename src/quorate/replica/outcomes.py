@@ -29,8 +29,12 @@ class Interrupted(msgspec.Struct, frozen=True, gc=False):
 Outcome = Completed | NotProposed | Interrupted
 
 
-class ReadAnswer(msgspec.Struct, frozen=True):
-    """A linearizable read was served."""
+class ReadReady(msgspec.Struct, frozen=True, gc=False):
+    """A linearizable read may be served: from now on, this server's state is recent enough.
+
+    It need not be served at once. The later, the more recent is what it sees, which is linearizable
+    too, as long as nobody was told that it has ended.
+    """
 
     ticket: int
-    value: Any
+    query: Any

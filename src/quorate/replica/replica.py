@@ -44,7 +44,7 @@ from quorate.replica.outcomes import (
     Interrupted,
     NotProposed,
     Outcome,
-    ReadAnswer,
+    ReadReady,
 )
 from quorate.replica.replicated_state import QueryT, ReplicatedState, ResultT
 from quorate.replica.waiting_reads import WaitingReads
@@ -107,7 +107,7 @@ class Replica(Generic[QueryT, ResultT]):
         self._queue.append((ticket, operation))
 
     def read(self, ticket: int, query: QueryT) -> None:
-        """Asks for a linearizable read. A `ReadAnswer` follows once a leader can confirm it."""
+        """Asks for a linearizable read. A `ReadReady` follows once a leader can confirm it."""
         self._reads.add(ticket, query)
 
     def cancel_read(self, ticket: int) -> None:
@@ -120,9 +120,9 @@ class Replica(Generic[QueryT, ResultT]):
 
     # ------------------------------------------------------------------ what comes out
 
-    def take_outcomes(self, now: int) -> tuple[list[Outcome], list[ReadAnswer]]:
+    def take_outcomes(self, now: int) -> tuple[list[Outcome], list[ReadReady]]:
         """Applies what is committed; returns what has become of submissions and reads."""
-        answers: list[ReadAnswer] = []
+        reads: list[ReadReady] = []
         while True:
             self._ask_for_read_index(now)
             events = self._raft.take_events(now)
@@ -135,14 +135,12 @@ class Replica(Generic[QueryT, ResultT]):
             for proposal in events.forwarded:
                 self._propose_forwarded(proposal, now)
             ready_reads = self._reads.take_ready(self._state.last_applied)
-            answers.extend(
-                ReadAnswer(ticket, self._state.query(query)) for ticket, query in ready_reads
-            )
+            reads.extend(ReadReady(ticket, query) for ticket, query in ready_reads)
             if not self._reads.is_index_wanted:
                 break
         self._interrupt_if_deposed()
         outcomes, self._outcomes = self._outcomes, []
-        return outcomes, answers
+        return outcomes, reads
 
     # ------------------------------------------------------------------ submissions
 

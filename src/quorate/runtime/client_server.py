@@ -5,8 +5,6 @@ from typing import cast
 
 from quorate.runtime.driver import Driver
 
-_HIGH_WATER_BYTES = 1024 * 1024
-
 
 class ClientProtocol(asyncio.Protocol):
     """One client. The driver is the only one who talks to it."""
@@ -23,7 +21,8 @@ class ClientProtocol(asyncio.Protocol):
         """The socket is open."""
         transport = cast(asyncio.Transport, transport)  # uvloop's are not of that class
         self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        # So that the node is told of all that is left over: it counts it, for all its clients.
+        transport.set_write_buffer_limits(high=0)
         self._connection = self._driver.client_connected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -37,11 +36,11 @@ class ClientProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not take its replies in."""
-        self._driver.client_writable(self._connection, writable=False)
+        self._driver.client_unsent(self._connection, self.unsent_bytes)
 
     def resume_writing(self) -> None:
-        """The client takes its replies in again."""
-        self._driver.client_writable(self._connection, writable=True)
+        """The client has taken its replies in."""
+        self._driver.client_unsent(self._connection, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is closed."""
@@ -55,11 +54,23 @@ class ClientProtocol(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(data)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was sent the socket has not taken."""
+        assert self._transport is not None
+        return self._transport.get_write_buffer_size()
+
     def close_when_sent(self) -> None:
         """Ends the connection after what was sent."""
         assert self._transport is not None
         self._closing = True
         self._transport.close()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        assert self._transport is not None
+        self._closing = True
+        self._transport.abort()
 
     def pause_reading(self) -> None:
         """Stops reading from the client."""

@@ -9,6 +9,7 @@ flood of requests keeps a node from its peers for as long as an election timeout
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import Protocol
@@ -23,6 +24,12 @@ CLIENT_TIME_US = 20_000
 """How long one turn takes in what clients have sent; what is left waits for the next turn."""
 SLICE_BYTES = 4 * 1024
 """What a client has sent is taken in by so many bytes, a slice of each client in turn."""
+UNSENT_PERIOD_US = 100_000
+"""How often it is looked at most how far clients have come that are behind with reading."""
+COMPLAINT_PERIOD_US = 10_000_000
+"""Clients that were given up are complained of at most so often, in one line for all of them."""
+
+_log = logging.getLogger(__name__)
 
 
 class ClientConnection(Protocol):
@@ -31,8 +38,15 @@ class ClientConnection(Protocol):
     def send(self, data: bytes) -> None:
         """Sends replies."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was sent the client's socket has not taken."""
+
     def close_when_sent(self) -> None:
         """Ends the connection after what was sent."""
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
 
     def pause_reading(self) -> None:
         """Stops reading from the client."""
@@ -84,6 +98,10 @@ class Driver:
         self._leadership = LeadershipLog(node.raft)
         self._clients: dict[int, ClientConnection] = {}
         self._paused: dict[int, ClientConnection] = {}
+        self._behind: dict[int, ClientConnection] = {}
+        self._unsent_reported_us = 0
+        self._given_up = 0
+        self._complained_us = -COMPLAINT_PERIOD_US
         self._untaken: dict[int, memoryview] = {}
         self._clients_until_us = 0
         self._turn_is_due = False
@@ -124,9 +142,13 @@ class Driver:
             self._pause(connection)
         self._schedule_turn()
 
-    def client_writable(self, connection: int, *, writable: bool) -> None:
-        """A client has stopped, or begun again, to take its replies in."""
-        self._node.client_writable(connection, writable=writable)
+    def client_unsent(self, connection: int, size: int) -> None:
+        """So many bytes of what was sent were not taken by a client's socket."""
+        if size:
+            self._behind[connection] = self._clients[connection]
+        else:
+            self._behind.pop(connection, None)
+        self._node.client_unsent(connection, size, monotonic_us())
         self._schedule_turn()
 
     def client_finished(self, connection: int) -> None:
@@ -136,8 +158,9 @@ class Driver:
 
     def client_lost(self, connection: int) -> None:
         """A client has gone."""
-        self._node.close_connection(connection)
+        self._node.close_connection(connection, monotonic_us())
         self._clients.pop(connection, None)
+        self._behind.pop(connection, None)
         self._paused.pop(connection, None)
         self._untaken.pop(connection, None)
 
@@ -174,6 +197,7 @@ class Driver:
         if self._stopped:
             return
         self._take_untaken()
+        self._report_unsent()
         while True:
             ready = self._node.take_ready(monotonic_us())
             self._send_messages(ready.messages)
@@ -183,6 +207,7 @@ class Driver:
             for connection in ready.closing:
                 if connection in self._clients:
                     self._clients[connection].close_when_sent()
+            self._give_up(ready.given_up)
             if ready.write is None or not self._log.write(ready.write):
                 break
             self._persisted(ready.write.number)
@@ -222,6 +247,37 @@ class Driver:
                 self._untaken[connection] = data[SLICE_BYTES:]  # behind the others
                 if not self._node.is_congested(connection):
                     takeable.append(connection)
+
+    # ------------------------------------------------------------------ clients that take little
+
+    def _report_unsent(self) -> None:
+        """Tells the node how far clients have come that are behind with reading."""
+        now = monotonic_us()
+        if self._behind and now >= self._unsent_reported_us + UNSENT_PERIOD_US:
+            self._unsent_reported_us = now
+            for connection, client in self._behind.items():
+                self._node.client_unsent(connection, client.unsent_bytes, now)
+
+    def _give_up(self, connections: list[int]) -> None:
+        clients = [self._clients.pop(c) for c in connections if c in self._clients]
+        for connection in connections:
+            self._behind.pop(connection, None)
+            self._paused.pop(connection, None)
+            self._untaken.pop(connection, None)
+        for client in clients:
+            client.abort()
+        self._given_up += len(clients)
+        now = monotonic_us()
+        if self._given_up and now >= self._complained_us + COMPLAINT_PERIOD_US:
+            _log.warning(
+                "closed the connections of %d clients that took up much memory and did not move: "
+                "they neither read their replies nor sent the rest of their requests",
+                self._given_up,
+            )
+            self._given_up = 0
+            self._complained_us = now
+
+    # ------------------------------------------------------------------ congestion
 
     def _pause(self, connection: int) -> None:
         if connection in self._clients and connection not in self._paused:

@@ -254,7 +254,7 @@ class SimulatedServer:
             connection = self._connections.pop(stream, None)
             if connection is not None:
                 del self._streams[connection]
-                node.close_connection(connection)
+                node.close_connection(connection, self.clock.now)
 
         self._feed(forget)
 
@@ -295,7 +295,7 @@ class SimulatedServer:
         for connection, data in ready.replies:
             if connection in self._streams:
                 self._streams[connection].send_to_client(data)
-        for connection in ready.closing:
+        for connection in ready.closing + ready.given_up:
             if connection in self._streams:
                 self._streams[connection].break_off()
         if ready.write is not None:

@@ -33,6 +33,11 @@ class RequestParser:
         self._rest = bytearray()  # of a request that has not arrived completely
         self._broken = False
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept of a request that has not arrived completely."""
+        return len(self._rest)
+
     def receive(self, data: bytes) -> list[list[bytes]]:
         """Takes bytes in and gives out the requests that they complete.
 
