@@ -44,14 +44,19 @@ class ClientMemory:
     # ------------------------------------------------------------------ replies
 
     @property
+    def room_for_replies(self) -> int:
+        """How many bytes of replies may be made now; not positive if none."""
+        return self._limits.node_output_bytes - self._reply_bytes
+
+    @property
     def is_full_of_replies(self) -> bool:
-        """Whether no large reply should be made now."""
-        return self._reply_bytes >= self._limits.node_output_bytes
+        """Whether no read should be answered now."""
+        return self.room_for_replies <= 0
 
     @property
     def has_room_next_turn(self) -> bool:
         """Whether it will not be full of replies any more once those handed out are sent."""
-        return self._reply_bytes - self._handed_out < self._limits.node_output_bytes
+        return self.room_for_replies + self._handed_out > 0
 
     def made(self, size: int) -> None:
         """So many bytes of replies were made, or, if negative, were dropped."""

@@ -96,9 +96,12 @@ class Connection:
         return not self._slots and not self.unread
 
     @property
-    def has_room(self) -> bool:
-        """Whether a reply, however large, may be made for this client now."""
-        return not self._takes_no_more and not self._memory.is_full_of_replies
+    def room(self) -> int:
+        """How many bytes of replies may be made for this client now; the last may exceed them."""
+        if not self.is_writable:
+            return 0
+        own = self._limits.connection_output_bytes - self._output_bytes
+        return min(own, self._memory.room_for_replies)
 
     @property
     def _takes_no_more(self) -> bool:
@@ -170,7 +173,7 @@ class Connection:
         return (
             (bool(self.unread) and not self.is_full)
             or (bool(self.backlog) and self.may_begin(self.backlog[0][0]))
-            or (self.has_room and self.next_ready_read() is not None)
+            or (self.room > 0 and self.next_ready_read() is not None)
         )
 
     def waiting_slots(self) -> list[Slot]:

@@ -346,17 +346,20 @@ class Gateway:
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))
-        if connection.next_ready_read() is not None and self._memory.is_full_of_replies:
+        if connection.is_idle:
+            if connection.closing:
+                ready.closing.append(connection.id)
+        elif connection.next_ready_read() is not None and self._memory.is_full_of_replies:
             self._want_room[connection.id] = connection
         elif connection.can_move:
             self._dirty[connection.id] = connection  # the rest in another turn
-        elif connection.closing and connection.is_idle:
-            ready.closing.append(connection.id)
 
     def _answer_reads(self, connection: Connection) -> None:
-        while connection.has_room and (slot := connection.next_ready_read()) is not None:
+        room = connection.room
+        while room > 0 and (slot := connection.next_ready_read()) is not None:
             assert slot.read is not None
-            reply = slot.read.reply(self._query(slot.read.query))
-            slot.reply = encode_reply(reply, slot.protocol)
+            result = slot.read.reply(self._query(slot.read.query))
+            slot.reply = reply = encode_reply(result, slot.protocol)
             self._pending_bytes -= slot.size
             connection.settled(slot)
+            room -= len(reply)
