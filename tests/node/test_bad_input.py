@@ -64,6 +64,27 @@ def test_a_malformed_frame_ends_that_connection_after_an_error(
     assert is_alive(cluster)
 
 
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
+def test_a_web_page_cannot_write_by_the_browser_of_this_machine(
+    cluster: Cluster, method: str
+) -> None:
+    # To connect to a loopback port needs no rights, and a browser does so for any page: the body
+    # of its request would be read as inline commands.
+    client = cluster.followers[0].connect()
+    body = "SET stolen yes\r\n"
+    client.send_raw(
+        f"{method} / HTTP/1.1\r\nHost: localhost:7001\r\nOrigin: http://evil.example\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    cluster.settle()
+    assert client.take().endswith(b"-ERR Protocol error: this is HTTP, not RESP\r\n")
+    assert client.is_closed
+    other = cluster.leader.connect()
+    other.send("EXISTS", "stolen")
+    cluster.settle()
+    assert other.take() == b":0\r\n"
+
+
 @pytest.mark.parametrize("nothing", [b"*0\r\n", b"*-1\r\n", b"*-100\r\n", b"\r\n", b"\n", b" \r\n"])
 def test_a_request_for_nothing_is_ignored(cluster: Cluster, nothing: bytes) -> None:
     client = cluster.leader.connect()

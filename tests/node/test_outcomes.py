@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 TIMEOUT = NodeLimits().command_timeout_us
 UNKNOWN = b"-UNKNOWN the outcome is unknown: it may have been executed, once\r\n"
-NOT_EXECUTED = b"-NOTEXECUTED no majority of the servers could be reached in time\r\n"
-UNAVAILABLE = b"-UNAVAILABLE no majority of the servers could confirm the read in time\r\n"
+NOT_EXECUTED = b"-NOTEXECUTED it did not reach a log in time, and will never be executed\r\n"
+UNAVAILABLE = b"-UNAVAILABLE the read could not be confirmed in time\r\n"
 
 
 def is_forward(packet: Packet) -> bool:

@@ -13,10 +13,18 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import hiredis
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.codec.batch import OpenSession, Operation, Submission, encode_batch
+from quorate.codec.batch import (
+    OpenSession,
+    Operation,
+    Refusal,
+    Submission,
+    SubmissionOutcomes,
+    encode_batch,
+)
 from quorate.kv.queries import Get, Query, QueryResult
 from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
@@ -306,6 +314,30 @@ def test_a_node_whose_later_incarnation_has_a_session_leaves_it_alone(new_sent: 
     world.now += LIMITS.command_timeout_us
     world.turn()
     assert world.replies(0) == ["NOTEXECUTED"]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [Refusal.STALE, Refusal.MISMATCH, Refusal.TOO_MANY_SESSIONS, Refusal.SUPERSEDED],
+)
+def test_what_no_server_can_truly_say_of_a_write_leaves_its_outcome_unknown(
+    new_sent: type[Sent], nonsense: Refusal
+) -> None:
+    # A leader whose answer is well formed and makes no sense must not stop the nodes that ask it.
+    world = Quiet(new_sent)
+    world.open()
+    world.write(0, b"a", b"b")
+    ticket, operation = world.take_only(Submission)
+    world.apply(operation)
+    result = SubmissionOutcomes((nonsense, b"\x02"))
+    world.gateway.take_outcome(Completed(ticket, result), world.now)
+    world.turn()
+    assert world.replies(0) == ["UNKNOWN", 2]
+    # The node goes on behind them.
+    world.write(0, b"c")
+    world.execute(world.take_only(Submission), repeat=False)
+    world.turn()
+    assert world.replies(0)[2] == 3
 
 
 def test_writes_of_all_connections_are_numbered_in_one_order(new_sent: type[Sent]) -> None:

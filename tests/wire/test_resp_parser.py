@@ -126,6 +126,8 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "an open double quote": (b'SET k "a b\r\n', "unbalanced quotes in request"),
     "an open single quote": (b"SET k 'a b\r\n", "unbalanced quotes in request"),
     "something behind a closing quote": (b'SET "k"v\r\n', "unbalanced quotes in request"),
+    "a request line of HTTP": (b"POST / HTTP/1.1\r\n", "this is HTTP, not RESP"),
+    "a header of HTTP": (b"host: localhost:7001\r\n", "this is HTTP, not RESP"),
 }
 
 
@@ -269,7 +271,10 @@ def plain_request(data: bytes, start: int) -> tuple[list[bytes], int]:
 def plain_inline(data: bytes, start: int) -> tuple[list[bytes], int]:
     newline = data.find(b"\n", start, start + TIGHT.max_inline_bytes)
     if newline >= 0:
-        return split_inline(data[start:newline]), newline + 1
+        arguments = split_inline(data[start:newline])
+        if arguments and arguments[0].lower() in (b"post", b"host:"):
+            raise ProtocolError("Protocol error: this is HTTP, not RESP")
+        return arguments, newline + 1
     if len(data) - start < TIGHT.max_inline_bytes:
         raise Incomplete
     raise ProtocolError("Protocol error: too big inline request")
@@ -302,7 +307,10 @@ noise = st.one_of(
     st.text(alphabet="*$0123456789-\r\n ab\"'\\xn%:+", max_size=30).map(str.encode),
     st.binary(max_size=40),
     st.sampled_from(
-        [b"*0\r\n", b"*-1\r\n", b"\r\n", b"*3\r\n", b"$3\r\n", b"$100\r\n", b"*1\r\n*1\r\n"]
+        [
+            *(b"*0\r\n", b"*-1\r\n", b"\r\n", b"*3\r\n", b"$3\r\n", b"$100\r\n", b"*1\r\n*1\r\n"),
+            *(b"POST /\r\n", b"Host: x\n"),
+        ]
     ),
 )
 streams = st.lists(st.one_of(commands, commands, noise), max_size=8).map(b"".join)

@@ -36,7 +36,7 @@ from quorate.wire.resp_reply import (
         (SimpleString("PONG"), PONG, PONG),
         (SimpleString("a\r\nb"), b"+a  b\r\n", b"+a  b\r\n"),
         (ErrorReply("ERR", "syntax error"), b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"),
-        (ErrorReply("ERR", "a\r\n-b\n"), b"-ERR a  -b\r\n", b"-ERR a  -b\r\n"),
+        (ErrorReply("ERR", "a\r\n-b\n"), b"-ERR a  -b \r\n", b"-ERR a  -b \r\n"),
         (ErrorReply("STALE", ""), b"-STALE\r\n", b"-STALE\r\n"),
         ([], EMPTY_ARRAY, EMPTY_ARRAY),
         ([b"a", [1]], b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n"),

@@ -216,15 +216,19 @@ class OwnSession:
             self._expire()
             return
         for write, outcome in zip(attempt.writes, outcomes, strict=True):
-            if not isinstance(outcome, Refusal):
-                self._settle(write, encode_write_reply(outcome))
-            elif outcome in {Refusal.OUT_OF_ORDER, Refusal.BEYOND_WINDOW}:
-                self._repeat(attempt)
-                if outcome is Refusal.BEYOND_WINDOW:
+            match outcome:
+                case bytes():
+                    self._settle(write, encode_write_reply(outcome))
+                case Refusal.OUT_OF_ORDER:
+                    self._repeat(attempt)
+                case Refusal.BEYOND_WINDOW:
+                    self._repeat(attempt)
                     self._retry_at = now + self._limits.retry_delay_us
-            else:
-                assert outcome is Refusal.STALE, "the node numbers its own writes"
-                assert write.slot.reply is not None, "only what was given up is fenced"
+                case _:
+                    # STALE is for writes that were given up; those have their reply. Nothing
+                    # else can be true of what this node numbers itself: another server that
+                    # says so does not tell the outcome.
+                    self._settle(write, UNKNOWN)
         self._pop_answered()
 
     def _repeat(self, attempt: _Attempt) -> None:

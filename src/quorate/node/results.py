@@ -16,10 +16,10 @@ from quorate.kv.errors import MalformedError
 from quorate.wire.resp_reply import OK, encode_error, encode_integer
 
 UNKNOWN = encode_error("UNKNOWN", "the outcome is unknown: it may have been executed, once")
-NOT_EXECUTED = encode_error("NOTEXECUTED", "no majority of the servers could be reached in time")
-READ_UNAVAILABLE = encode_error(
-    "UNAVAILABLE", "no majority of the servers could confirm the read in time"
+NOT_EXECUTED = encode_error(
+    "NOTEXECUTED", "it did not reach a log in time, and will never be executed"
 )
+READ_UNAVAILABLE = encode_error("UNAVAILABLE", "the read could not be confirmed in time")
 
 _REFUSALS = {
     Refusal.STALE: encode_error(

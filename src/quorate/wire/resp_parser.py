@@ -3,6 +3,11 @@
 hiredis takes the requests apart, after `resp_guard` has found them to be whole and within the
 limits; inline commands, which hiredis does not know, are split here. What a request means is not
 known here: no command's name, no limit of a key or a value.
+
+A line of HTTP ends the connection. Any web page can make a browser send a request to a port of the
+browser's own machine, loopback or not, with lines in its body that would be inline commands. So
+what such a request has near its beginning is refused, as Redis does: `POST`, and the header `Host:`
+that every other method is followed by.
 """
 
 import re
@@ -15,6 +20,7 @@ from quorate.wire.resp_inline import split_inline
 
 _STAR = ord("*")
 _KEPT_READER_BYTES = 64 * 1024
+_HTTP = frozenset({b"POST", b"HOST:"})
 
 # Redis ignores an array without elements, be it empty, null, or of any negative length.
 _array_of_nothing = re.compile(rb"\*(?:0|-[1-9][0-9]{0,18})\r\n").match
@@ -119,5 +125,7 @@ class RequestParser:
             return start
         arguments = split_inline(bytes(buffer[start:newline]))
         if arguments:
+            if arguments[0].upper() in _HTTP:
+                raise ProtocolError("Protocol error: this is HTTP, not RESP")
             requests.append(arguments)
         return newline + 1

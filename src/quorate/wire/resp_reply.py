@@ -71,7 +71,8 @@ def encode_simple_string(text: str) -> bytes:
 
 def encode_error(code: str, text: str) -> bytes:
     """An error; line breaks become spaces, since they would end the reply."""
-    return f"-{code} {text}".translate(_one_line).rstrip().encode(errors="replace") + b"\r\n"
+    line = f"-{code} {text}" if text else f"-{code}"
+    return line.translate(_one_line).encode(errors="replace") + b"\r\n"
 
 
 def encode_reply(reply: Reply, version: RespVersion) -> bytes:
