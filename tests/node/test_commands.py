@@ -73,6 +73,7 @@ SAME_IN_BOTH: list[tuple[Words, bytes]] = [
     (("MGET", "word", "empty"), b"*2\r\n" + bulk("hello") + bulk("")),
     (("MSET", "a", "1", "b", "2", "a", "3"), b"+OK\r\n"),
     (("DBSIZE",), b":3\r\n"),
+    (("AUTH", "default", "any password"), b"+OK\r\n"),
     (("CLIENT", "SETNAME", "me"), b"+OK\r\n"),
     (("CLIENT", "SETNAME", ""), b"+OK\r\n"),
     (("CLIENT", "SETINFO", "lib-name", "redis-py"), b"+OK\r\n"),
@@ -272,9 +273,25 @@ WRONG: list[tuple[Words, bytes]] = [
         b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n",
     ),
     (
-        ("HELLO", "3", "AUTH", "me", "secret"),
-        b"-ERR AUTH is not supported: no password is configured\r\n",
+        ("HELLO", "3", "AUTH", "me", "secret", "SETNAME", "me"),
+        b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
     ),
+    (
+        ("HELLO", "3", "AUTH", "me", "secret", "shoe"),
+        b"-ERR Syntax error in HELLO option 'shoe'\r\n",
+    ),
+    (
+        ("AUTH", "me", "secret"),
+        b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+    ),
+    (
+        ("AUTH", "secret"),
+        (
+            b"-ERR AUTH <password> called without any password configured for the default user. "
+            b"Are you sure your configuration is correct?\r\n"
+        ),
+    ),
+    (("AUTH", "default", "secret", "x"), b"-ERR syntax error\r\n"),
 ]
 
 
@@ -525,6 +542,15 @@ def test_hello_answers_the_whole_map(cluster: Cluster, client: Client) -> None:
 def test_hello_may_set_the_name(cluster: Cluster, client: Client) -> None:
     ask(cluster, client, "HELLO", "3", "SETNAME", "me", "SETNAME", "you")
     assert ask(cluster, client, "CLIENT", "GETNAME") == bulk("you")
+
+
+def test_hello_may_bring_the_password_that_a_client_was_given(
+    cluster: Cluster, client: Client
+) -> None:
+    # As in a Redis without passwords, so that a client need not be told that there are none here.
+    reply = ask_parsed(cluster, client, "HELLO", 3, "AUTH", "default", "secret", "SETNAME", "me")
+    assert reply[b"proto"] == 3
+    assert ask(cluster, client, "CLIENT", "GETNAME") == bulk("me")
 
 
 def test_hello_changes_all_or_nothing(cluster: Cluster, client: Client) -> None:

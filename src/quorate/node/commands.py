@@ -169,6 +169,7 @@ _NO_KEYS = (0, 0, 0)
 COMMANDS: dict[bytes, CommandSpec] = dict(
     [
         _spec("append", 3, "write denyoom", (1, 1, 1), "Appends to a value.", _append),
+        _spec("auth", -2, "noscript fast", _NO_KEYS, "Checks a password, of which there is none."),
         _spec("client", -2, "admin noscript", _NO_KEYS, "Settings of this connection."),
         _spec("command", -1, "loading stale", _NO_KEYS, "Describes the commands."),
         _spec("config", -2, "admin noscript", _NO_KEYS, "Reads settings that clients ask for."),

@@ -73,6 +73,8 @@ def _reply(
             return _ping(arguments)
         case "echo":
             return arguments[1]
+        case "auth":
+            return _auth(arguments)
         case "quit":
             return _OK
         case "select":
@@ -111,6 +113,26 @@ def _select(arguments: Arguments) -> Reply:
     return _OK
 
 
+def _auth(arguments: Arguments) -> Reply:
+    match arguments:
+        case [_, _]:
+            raise CommandError(
+                "AUTH <password> called without any password configured for the default user. "
+                "Are you sure your configuration is correct?"
+            )
+        case [_, user, _]:
+            _check_user(user)
+            return _OK
+        case _:
+            raise CommandError("syntax error")
+
+
+def _check_user(user: bytes) -> None:
+    """There is one user, as in a Redis without passwords, and any password will do for it."""
+    if user != b"default":
+        raise CommandError("invalid username-password pair or user is disabled.", code="WRONGPASS")
+
+
 def _hello(arguments: Arguments, connection: Connection, view: NodeView) -> Reply:
     protocol: RespVersion = connection.protocol
     name: bytes | None = None
@@ -119,7 +141,9 @@ def _hello(arguments: Arguments, connection: Connection, view: NodeView) -> Repl
             pass
         case [version, *options]:
             protocol = _protocol_version(version)
-            name = _hello_name(options)
+            name, user = _hello_options(options)
+            if user is not None:
+                _check_user(user)
     connection.protocol = protocol
     if name is not None:
         connection.name = name
@@ -146,8 +170,10 @@ def _protocol_version(version: bytes) -> RespVersion:
             raise CommandError("Protocol version is not an integer or out of range")
 
 
-def _hello_name(options: Arguments) -> bytes | None:
+def _hello_options(options: Arguments) -> tuple[bytes | None, bytes | None]:
+    """The connection's name and the user, as far as they are given."""
     name: bytes | None = None
+    user: bytes | None = None
     position = 0
     while position < len(options):
         option = options[position]
@@ -157,10 +183,11 @@ def _hello_name(options: Arguments) -> bytes | None:
                 name = _connection_name(options[position + 1])
                 position += 2
             case b"AUTH" if given >= 2:
-                raise CommandError("AUTH is not supported: no password is configured")
+                user = options[position + 1]
+                position += 3
             case _:
                 raise CommandError(f"Syntax error in HELLO option '{printable(option)}'")
-    return name
+    return name, user
 
 
 def _connection_name(name: bytes) -> bytes:
