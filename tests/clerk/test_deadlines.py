@@ -53,7 +53,7 @@ def test_a_timeout_in_seconds_becomes_a_deadline_in_microseconds() -> None:
     assert deadline_after(0, now=100) == 100
 
 
-@pytest.mark.parametrize("timeout", [None, math.inf])
+@pytest.mark.parametrize("timeout", [None, math.inf, 1e308])
 def test_without_a_timeout_there_is_no_deadline(timeout: float | None) -> None:
     assert deadline_after(timeout, now=100) is None
 

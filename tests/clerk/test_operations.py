@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 
+from quorate.clerk.errors import CommandError
 from quorate.clerk.operations import Operation, append, delete, get, get_or_none, put
 from quorate.clerk.replies import Reply, UnexpectedReplyError
+from quorate.wire.resp_guard import RequestLimits
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,19 @@ def test_each_reply_becomes_what_python_expects(
 def test_a_reply_of_another_kind_is_not_taken(operation: Operation[Any], reply: Reply) -> None:
     with pytest.raises(UnexpectedReplyError):
         operation.result_of(reply)
+
+
+@pytest.mark.parametrize("make", [get, delete, lambda key: put(key, "v"), lambda v: put("k", v)])
+def test_what_no_server_reads_is_refused_before_it_is_sent(
+    make: Callable[[Any], Operation[Any]],
+) -> None:
+    # A server ends the connection at such an argument, and its error gets lost with it. So the
+    # call was repeated until its deadline; then the same large fence kept all reads waiting.
+    most = RequestLimits().max_bulk_bytes
+    assert make(b"x" * most).arguments
+    for too_much in (b"x" * (most + 1), "x" * (most + 1), "\u2603" * (most // 3 + 1)):
+        with pytest.raises(CommandError, match=r"^ERR (key|value) exceeds what servers read"):
+            make(too_much)
 
 
 def test_text_is_encoded_as_utf_8() -> None:

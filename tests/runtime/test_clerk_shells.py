@@ -5,6 +5,7 @@ The servers are threads of this process that share one table and speak just enou
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import socketserver
@@ -277,7 +278,7 @@ def test_something_that_is_no_server_of_ours_is_passed_by(
 
 
 def test_large_values_go_through(cluster: Cluster, make_shell: MakeShell) -> None:
-    value = bytes(range(256)) * 16 * 1024
+    value = bytes(range(256)) * 8 * 1024  # the largest that a server reads
     shell = make_shell(cluster.addresses)
     shell.call("put", "k", value)
     assert shell.call("get", "k") == value
@@ -449,6 +450,28 @@ def test_an_async_clerk_belongs_to_one_event_loop(cluster: Cluster) -> None:
 
 
 # --------------------------------------------------------------------- the blocking one's own
+
+
+def test_a_forked_process_does_not_use_its_parents_clerk(cluster: Cluster) -> None:
+    # On the same socket each would take replies of the other for its own.
+    with Clerk(cluster.addresses) as clerk:
+        clerk.append("k", "a", timeout=20)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = b"nothing"
+            try:
+                clerk.append("k", "b", timeout=20)
+            except RuntimeError as error:
+                said = str(error).encode()
+            clerk.close()
+            os.write(write, said)
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            assert pipe.read().startswith(b"a Clerk belongs to the process that made it")
+        assert clerk.append("k", "c", timeout=20) == 2
 
 
 def test_threads_take_turns(cluster: Cluster) -> None:

@@ -8,17 +8,18 @@ def deadline_after(timeout: float | None, now: int) -> int | None:
     """The deadline of a call that begins now, in microseconds.
 
     Args:
-        timeout: seconds, or None (or infinity) for no deadline.
+        timeout: seconds, or None (or what comes to infinity) for no deadline.
         now: microseconds.
 
     Raises:
         ValueError: the timeout is negative or not a number.
     """
-    if timeout is None or timeout == math.inf:
+    if timeout is None:
         return None
     if not timeout >= 0:
         raise ValueError(f"a timeout is a number of seconds, 0 or more, or None; got {timeout}")
-    return now + round(timeout * 1_000_000)
+    microseconds = timeout * 1_000_000
+    return None if microseconds == math.inf else now + round(microseconds)
 
 
 class Deadlines:

@@ -18,7 +18,8 @@ class NotExecutedError(ClerkError):
 class CommandError(NotExecutedError):
     """The servers refuse the command as it stands, a value that is too large for example.
 
-    Sending it again would not help. The text is the server's own and begins with `ERR`.
+    Sending it again would not help. The text begins with `ERR` and is the server's own, unless a
+    key or value is so large that no server would read it: then it was not even sent.
     """
 
 

@@ -1,7 +1,9 @@
 """The operations that a Clerk offers: how each is asked for, and what its reply means.
 
 Both shells offer exactly these, so what is wrong with an argument, and what a reply becomes in
-Python, is decided here once. Sizes are not: the servers know their limits.
+Python, is decided here once. Sizes are not: the servers know their limits. But what no server reads
+is not sent: its answer is a connection that ends, which tells nothing, and so the write would be
+repeated for ever, and its fence after it.
 """
 
 from collections.abc import Callable
@@ -9,9 +11,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from quorate.clerk.errors import CommandError
 from quorate.clerk.replies import Reply, UnexpectedReplyError
+from quorate.wire.resp_guard import RequestLimits
 
 Result = TypeVar("Result")
+
+_MAX_ARGUMENT_BYTES = RequestLimits().max_bulk_bytes
 
 
 class Operation(msgspec.Struct, Generic[Result], frozen=True):
@@ -58,11 +64,13 @@ def get_or_none(key: bytes | str) -> Operation[bytes | None]:
 
 
 def _encoded(what: str, text: bytes | str) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    if isinstance(text, str):
-        return text.encode()
-    raise TypeError(f"{what} must be bytes, or str (encoded as UTF-8), not {type(text).__name__}")
+    if not isinstance(text, bytes | str):
+        kind = type(text).__name__
+        raise TypeError(f"{what} must be bytes, or str (encoded as UTF-8), not {kind}")
+    encoded = text.encode() if isinstance(text, str) else text
+    if len(encoded) > _MAX_ARGUMENT_BYTES:
+        raise CommandError(f"ERR {what} exceeds what servers read ({_MAX_ARGUMENT_BYTES} bytes)")
+    return encoded
 
 
 def integer(reply: Reply) -> int:

@@ -7,6 +7,7 @@ made by threads of their own, because looking up a name cannot be interrupted.
 
 import _thread
 import contextlib
+import os
 import queue
 import random
 import select
@@ -39,7 +40,7 @@ class Clerk:
     Several threads may share one, by a lock: their calls take turns. For calls at the same time
     use one Clerk for each thread, or `AsyncClerk`. It connects with the first call. A call that
     Ctrl-C interrupts is given up like one whose timeout has come. Keys and values are bytes; a str
-    is sent as UTF-8.
+    is sent as UTF-8. A Clerk belongs to its process: one that was forked makes another.
 
     Every call takes a `timeout` in seconds; without one it keeps trying for as long as it takes.
     Every call may raise:
@@ -48,6 +49,7 @@ class Clerk:
             `CommandError`: the servers refuse it as it stands, a value too large for example.
         OutcomeUnknownError: it may have been executed, once. Reads never raise this.
         TypeError: an argument is neither bytes nor str.
+        RuntimeError: this process was forked from the one that made the Clerk.
 
     Args:
         servers: addresses of the cluster's servers: `"HOST:PORT,HOST:PORT,..."`, or several
@@ -101,6 +103,7 @@ class _Driver:
         self._servers = servers
         self._settings = settings
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._is_closed = False
         self._core = ClerkCore(servers, random.Random(), settings)
         self._line = _Line(settings.connect_timeout_us / 1_000_000)
@@ -112,6 +115,9 @@ class _Driver:
         self._is_core_at_work = False
 
     def execute(self, operation: Operation[Result], timeout: float | None) -> Result:
+        if os.getpid() != self._process:
+            # Both would number writes in one session and take each other's replies.
+            raise RuntimeError("a Clerk belongs to the process that made it: make another here")
         deadline = deadline_after(timeout, _now())
         seconds = _seconds_until(deadline)
         longest = -1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)
@@ -128,6 +134,8 @@ class _Driver:
         return result
 
     def close(self) -> None:
+        if os.getpid() != self._process:
+            return  # the connection is the other's, and so may the lock be
         try:
             self._lock.acquire()
             self._is_closed = True
