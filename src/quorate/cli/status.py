@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 import click
 import msgspec
@@ -87,9 +88,9 @@ def status(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(reports)))
     elif sys.stdout.isatty():
-        _print_rich_table(reports)
+        print_rich_table(reports, sys.stdout, width=None)
     else:
-        _print_plain_table(reports)
+        _print_plain_table([_cells(report) for report in reports], sys.stdout)
     if not any(report.reachable for report in reports):
         ctx.exit(ExitStatus.FAILED)
 
@@ -106,6 +107,9 @@ _HEADINGS = (
 )
 
 
+_GAP = 1  # columns between two cells
+
+
 def _cells(report: NodeReport) -> list[str]:
     values = (
         report.id,
@@ -120,21 +124,42 @@ def _cells(report: NodeReport) -> list[str]:
     return ["-" if value is None else str(value) for value in values]
 
 
-def _print_plain_table(reports: Sequence[NodeReport]) -> None:
-    rows = [list(_HEADINGS), *map(_cells, reports)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+def _print_plain_table(rows: Sequence[Sequence[str]], file: IO[str]) -> None:
+    lines = [_HEADINGS, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip(), file=file)
 
 
-def _print_rich_table(reports: Sequence[NodeReport]) -> None:
+def print_rich_table(reports: Sequence[NodeReport], file: IO[str], width: int | None) -> None:
+    """Prints the table for people, so that a terminal of 80 columns has room for it.
+
+    Headings take several lines where that saves room, cells never do, and are never cut off: for a
+    terminal that is too narrow for them this is the plain table.
+
+    Args:
+        reports: one for each row.
+        file: where to print it.
+        width: columns; those of the terminal if None.
+    """
     # Importing it takes a tenth of a second, which only people's eyes are worth.
+    from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
-    table = Table(*_HEADINGS)
+    rows = [_cells(report) for report in reports]
+    widths = [
+        max(len(word) for word in (*heading.split(), *cells))
+        for heading, *cells in zip(_HEADINGS, *rows, strict=True)
+    ]
+    console = Console(file=file, width=width)
+    if sum(widths) + _GAP * (len(widths) - 1) > console.width:
+        _print_plain_table(rows, file)
+        return
+    columns = [Column(name, width=n) for name, n in zip(_HEADINGS, widths, strict=True)]
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     styles = {"leader": "bold green", None: "red"}
-    for report in reports:
-        table.add_row(*_cells(report), style=styles.get(report.role))
-    Console().print(table)
+    for report, row in zip(reports, rows, strict=True):
+        table.add_row(*row, style=styles.get(report.role))
+    console.print(table)

@@ -5,7 +5,7 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from quorate.cli.demo.display import NodeSample, Sample
@@ -26,7 +26,8 @@ class LiveDisplay:
 
     def show(self, sample: Sample) -> None:
         """See `Display`."""
-        table = Table("node", "state", "term", "commit index", "last applied", "process")
+        headings = ("node", "state", "term", "commit index", "last applied", "process")
+        table = Table(*[Column(heading, overflow="fold") for heading in headings])
         for node in sample.nodes:
             table.add_row(*_cells(node), style=_STYLES.get(node.state))
         counts = f"{sample.acknowledged:,} appends acknowledged, {sample.rate:,.0f} per second"
