@@ -226,6 +226,8 @@ def test_a_loopback_address_does_not(address: str) -> None:
         "",
         "1",
         "0=127.0.0.1:1,127.0.0.1:2",
+        f"{2**31}=127.0.0.1:1,127.0.0.1:2",
+        f"{'9' * 5000}=127.0.0.1:1,127.0.0.1:2",
         "one=127.0.0.1:1,127.0.0.1:2",
         "1=127.0.0.1:1",
         "1=127.0.0.1:1,",
@@ -236,6 +238,16 @@ def test_a_loopback_address_does_not(address: str) -> None:
 )
 def test_a_member_that_is_not_of_the_form(member: str) -> None:
     assert "member" in refusal("--id=1", "--data-dir=d", "--member", member)
+
+
+def test_a_data_directory_without_a_name() -> None:
+    assert "data directory is empty" in refusal(*with_members("--data-dir="))
+
+
+def test_an_id_that_no_format_takes_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        options("--id", str(2**64), "--data-dir=d")
+    assert "--id" in caught.value.format_message()
 
 
 def test_a_new_cluster_needs_members_and_a_name() -> None:

@@ -199,12 +199,30 @@ def test_a_port_in_use(tmp_path: Path, base_port: int) -> None:
         assert running.end(signal.SIGTERM) == (0, "")
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"cluster_id": "c", "members": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        '{"cluster_id": "c", "members": 3}',
+        '{"cluster_id": "c", "members": []}',
+        '{"cluster_id": "c", "members": [{"id": 1, "client": "here", "peer": "127.0.0.1:2"}]}',
+        '{"cluster_id": "c", "members": [{"id": 1, "client": "[::1]:99999", "peer": "[::1]:2"}]}',
+        '{"cluster_id": "c", "members": [{"id": 0, "client": "[::1]:1", "peer": "[::1]:2"}]}',
+    ],
+)
 def test_a_cluster_file_that_is_damaged(tmp_path: Path, content: str) -> None:
     (tmp_path / "cluster.json").write_text(content)
     status, text = refusal("--dir", tmp_path)
     assert status == 1
     assert "cluster.json does not describe a cluster" in text
+
+
+def test_a_directory_without_a_name() -> None:
+    # As of a variable of the shell that is not set: it is not the working directory.
+    status, text = refusal("--dir", "")
+    assert status == 2
+    assert "the name of the directory is empty" in text
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path, base_port: int) -> None:

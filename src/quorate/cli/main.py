@@ -1,6 +1,7 @@
 """The entry point: finds the command, and turns its failure into one line and an exit status."""
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -43,14 +44,23 @@ class _LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="quorate", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """A replicated key/value store on Raft: strongly consistent, exactly once, durable."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitStatus.USAGE)
 
 
 def main() -> NoReturn:
     """Runs the command line; ends the process."""
+    _open_closed_streams()
     if not __debug__:
         _fail(
             "Python runs with assertions off (-O or PYTHONOPTIMIZE), but they guard the data: "
@@ -65,7 +75,24 @@ def main() -> NoReturn:
         _fail(f"{error.format_message()}{_origin(error)}{_hint(error)}", error.exit_code)
     except CommandFailure as error:
         _fail(str(error), error.status)
+    except OSError as error:  # the output cannot be written; click sees to readers that have gone
+        _fail(str(error), ExitStatus.FAILED)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Leads standard streams that are closed nowhere.
+
+    Else the next files that are opened, a log for example, have their numbers and what is written
+    there. Standard input stays closed for Python: a value of `-` must not be empty by mistake.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -32,7 +32,11 @@ def _to_bytes(_ctx: click.Context, _parameter: click.Parameter, text: str) -> by
 
 def _to_bytes_or_stdin(_ctx: click.Context, _parameter: click.Parameter, text: str) -> bytes:
     """The same, and `-` stands for what standard input holds."""
-    return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
+    if text != "-":
+        return os.fsencode(text)
+    if sys.stdin is None:
+        raise click.BadParameter("- is standard input, which is closed")
+    return sys.stdin.buffer.read()
 
 
 _key_argument = click.argument("key", callback=_to_bytes)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,6 +26,24 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
+
+
+class Directory(click.Path):
+    """A directory, which need not exist. Its name is not empty, as that of an unset variable is."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401 - click's signature
+        """See click."""
+        if value == "":
+            self.fail("the name of the directory is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _parse(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:

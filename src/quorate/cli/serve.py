@@ -14,7 +14,7 @@ import msgspec
 from quorate.cli.config_file import use_config_file
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Seconds
-from quorate.cli.serve_options import ConfigError, ServeOptions, server_config
+from quorate.cli.serve_options import MAX_NODE_ID, ConfigError, ServeOptions, server_config
 from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES
 from quorate.node.limits import NodeLimits
 from quorate.raft.settings import Settings
@@ -38,7 +38,7 @@ _STOP_TIMEOUT_S = 10.0
 )
 @click.option(
     "--id",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_NODE_ID),
     envvar="QUORATE_ID",
     required=True,
     help="This node's number.",

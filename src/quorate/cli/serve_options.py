@@ -16,6 +16,8 @@ from quorate.runtime.server import ServerConfig
 
 _MEMBER_FORM = "write ID=PEERHOST:PORT,CLIENTHOST:PORT, for example 1=127.0.0.1:8001,127.0.0.1:7001"
 _MAX_CLUSTER_ID_LENGTH = 64
+MAX_NODE_ID = 2**31 - 1
+"""Of `--id`; any format here and elsewhere takes it."""
 
 
 class ConfigError(Exception):
@@ -46,6 +48,8 @@ def server_config(options: ServeOptions) -> ServerConfig:
     Raises:
         ConfigError: they contradict each other.
     """
+    if not options.data_dir:
+        raise ConfigError("the name of the data directory is empty: give --data-dir one")
     members = _parse_members(options.members)
     if options.initialize is not None:
         _check_new_cluster(options.initialize, members)
@@ -96,11 +100,16 @@ def _parse_members(texts: Sequence[str]) -> tuple[Member, ...]:
 def _parse_member(text: str) -> Member:
     node, equals, addresses = text.partition("=")
     peer, comma, client = addresses.partition(",")
-    if not equals or not comma or not (node.isascii() and node.isdigit()) or int(node) < 1:
+    if not equals or not comma or not _is_node_id(node):
         raise ConfigError(f"bad member {text!r}: {_MEMBER_FORM}")
     _check_address(peer, f"member {text!r}")
     _check_address(client, f"member {text!r}")
     return Member(id=NodeId(int(node)), peer_address=peer, client_address=client)
+
+
+def _is_node_id(text: str) -> bool:
+    is_short_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NODE_ID))
+    return is_short_number and 1 <= int(text) <= MAX_NODE_ID
 
 
 def _addresses(members: Sequence[Member]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from quorate.cli.errors import CommandFailure, ExitStatus
+from quorate.cli.parameters import Directory
 from quorate.node.status import NodeStatus
 from quorate.runtime.ask import leader_among
 from quorate.runtime.cluster_file import ClusterFile, LocalClusterError
@@ -28,7 +29,7 @@ _LEADERLESS_POLLS = 15
 @click.option(
     "--dir",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Directory(),
     required=True,
     help="Where the cluster is kept: made if need be, started again if it holds one.",
 )

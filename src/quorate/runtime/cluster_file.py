@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 
+from quorate.clerk.addresses import parse_address
 from quorate.raft.configuration import Member, NodeId
 from quorate.runtime.local_ports import LOOPBACK
 
@@ -47,6 +48,15 @@ class ClusterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cluster_id: str
     members: tuple[LocalMember, ...]
     initialized: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.members or len({member.id for member in self.members}) < len(self.members):
+            raise ValueError("its members are one or more, each with an id of its own")
+        for member in self.members:
+            if member.id < 1:
+                raise ValueError(f"{member.id} is not the id of a node")
+            parse_address(member.client)
+            parse_address(member.peer)
 
     @classmethod
     def of_ports(cls, client_ports: Sequence[int], peer_ports: Sequence[int]) -> Self:
