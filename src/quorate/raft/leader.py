@@ -194,9 +194,7 @@ class Leader:
         the follower's entries of that term begin, so that one answer skips a whole term.
         """
         if answer.conflict_term:
-            mine = self._persistence.log.last_index_of_term(
-                answer.conflict_term, at_most=self._persistence.log.last_index
-            )
+            mine = self._persistence.log.last_index_of_term(answer.conflict_term)
             if mine is not None:
                 return mine + 1
         return answer.conflict_index

@@ -5,10 +5,15 @@ consistency check of AppendEntries works at the log's very beginning too. What i
 what is committed is not this module's business.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 
 from quorate.raft.entry import Entry
 from quorate.raft.ready import SnapshotMetadata
+
+_term_of = attrgetter("term")
+"""Terms never decrease along the log, so they can be searched by bisection."""
 
 
 class RaftLog:
@@ -53,20 +58,13 @@ class RaftLog:
 
     def first_index_of_term_at(self, index: int) -> int:
         """The first index that the log holds of the term of its entry at `index`."""
-        position = index - self.first_index
-        term = self._entries[position].term
-        while position > 0 and self._entries[position - 1].term == term:
-            position -= 1
-        return self.first_index + position
+        term = self._entries[index - self.first_index].term
+        return self.first_index + bisect_left(self._entries, term, key=_term_of)
 
-    def last_index_of_term(self, term: int, *, at_most: int) -> int | None:
-        """The last index up to `at_most` whose entry has this term; None if there is none."""
-        for index in range(min(at_most, self.last_index), self.snapshot.index - 1, -1):
-            found = self.term_at(index)
-            assert found is not None
-            if found <= term:
-                return index if found == term else None
-        return None
+    def last_index_of_term(self, term: int) -> int | None:
+        """The last index whose entry has this term; None if the log knows none."""
+        index = self.snapshot.index + bisect_right(self._entries, term, key=_term_of)
+        return index if self.term_at(index) == term else None
 
     def slice(self, first: int, last: int) -> tuple[Entry, ...]:
         """The entries from `first` to `last`, both included."""
