@@ -123,3 +123,19 @@ def test_what_is_no_batch_is_a_decode_error(data: bytes) -> None:
 def test_what_is_no_result_is_a_decode_error(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not the results of a batch"):
         decode_results(data)
+
+
+@pytest.mark.parametrize("operation", [Submission(1, 0, 1, ()), OpenSession()])
+@pytest.mark.parametrize("depth", [0, 500, 5000])
+def test_surplus_elements_are_refused_however_deep_they_are(
+    operation: Operation, depth: int
+) -> None:
+    """1. A server forwards a batch with something behind the operation's last field, nested
+    nearly as deep as the stack allows. 2. The leader can read that, and proposes it. 3. Whoever
+    applies it stands a few frames deeper, cannot read it, and stops, at every start.
+    """
+    encoded = encode_batch((operation,))
+    fields = encoded[1] & 0x0F
+    surplus = b"\x91" * depth + b"\xc0"
+    with pytest.raises(DecodeError):
+        decode_batch(b"\x91" + bytes([0x90 + fields + 1]) + encoded[2:] + surplus)

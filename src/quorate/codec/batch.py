@@ -2,6 +2,10 @@
 
 A `Batch` is the data of an entry. It is encoded once, by the server that first took the
 operations from its clients, and travels unchanged to the leader, the logs and the followers.
+
+Surplus elements of an operation are refused and never skipped: skipping them recurses, and how
+deep that may go differs from one call stack to the next. What a leader takes into the log has to
+be readable wherever it is applied.
 """
 
 import enum
@@ -11,7 +15,7 @@ import msgspec
 from quorate.codec.errors import DecodeError
 
 
-class Submission(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Submission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
     """Writes of one session with consecutive sequence numbers.
 
     Without commands it only keeps the session alive and moves `acked`.
@@ -33,7 +37,9 @@ class Submission(msgspec.Struct, frozen=True, array_like=True, tag=1):
     owner: int = 0
 
 
-class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+class OpenSession(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2, gc=False
+):
     """Opens a session; its id is the index of the entry, so an entry opens at most one.
 
     Attributes:
