@@ -43,3 +43,19 @@ def test_a_leader_that_loses_its_term_leaves_no_read_behind() -> None:
     rounds.begin(read_index=5, first_id=10)
     rounds.add(LocalRead(2))
     assert rounds.abandon() == [LocalRead(1), LocalRead(2)]
+
+
+def test_of_each_follower_only_the_newest_request_waits() -> None:
+    """1. A leader cannot commit anything, because its followers' disks stall. 2. Its followers ask
+    for a read index, give up, and ask again, four times a second. 3. What they gave up stayed.
+    """
+    rounds = ReadRounds()
+    rounds.add(LocalRead(1))
+    for request_id in range(100, 200):
+        rounds.add(RemoteRead(NodeId(2), request_id))
+        rounds.add(RemoteRead(NodeId(3), request_id))
+    assert rounds.abandon() == [
+        LocalRead(1),
+        RemoteRead(NodeId(2), 199),
+        RemoteRead(NodeId(3), 199),
+    ]

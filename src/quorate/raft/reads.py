@@ -46,7 +46,18 @@ class ReadRounds:
         return bool(self._round)
 
     def add(self, read: Read) -> None:
-        """A read has arrived; it takes part in the next round."""
+        """A read has arrived; it takes part in the next round.
+
+        A follower that asks again has given up its earlier request, and no answer to that would
+        settle anything. So of each follower only the newest request waits, and however long a
+        leader cannot confirm anything, they are no more than there are servers.
+        """
+        if isinstance(read, RemoteRead):
+            self._waiting = [
+                other
+                for other in self._waiting
+                if not (isinstance(other, RemoteRead) and other.origin == read.origin)
+            ]
         self._waiting.append(read)
 
     def begin(self, *, read_index: int, first_id: int) -> None:
