@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from quorate.codec.errors import DecodeError
 from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, decode_record, encode_record
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 
 numbers = st.integers(0, 2**63 - 1)
 entries = st.builds(
@@ -75,3 +75,13 @@ def test_garbage_is_a_decode_error(data: bytes) -> None:
 def test_what_is_no_record_is_a_decode_error(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a log record"):
         decode_record(data)
+
+
+def test_no_entry_takes_more_than_its_data_and_the_bytes_that_limits_count_for_its_header() -> None:
+    largest = 2**64 - 1
+    data = bytes(100_000)
+    entry = Entry(largest, largest, largest, EntryKind.DATA, data)
+    without = len(encode_record(WriteRecord(1, None, ())))
+    assert len(encode_record(WriteRecord(1, None, (entry,)))) - without <= (
+        ENTRY_HEADER_BYTES + len(data)
+    )

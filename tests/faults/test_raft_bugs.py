@@ -13,7 +13,7 @@ from quorate.raft.core import Raft
 from quorate.raft.leader import Leader
 from quorate.raft.log import RaftLog
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
-from quorate.raft.persistence import Persistence
+from quorate.raft.persistence import Persistence, Promise
 from quorate.raft.reads import Read, ReadRounds
 from quorate.raft.ready import LogWrite
 
@@ -44,10 +44,10 @@ def a_newer_term_is_not_persisted(patches: pytest.MonkeyPatch) -> None:
 
 
 def a_follower_answers_before_its_write_is_durable(patches: pytest.MonkeyPatch) -> None:
-    def write_for_entries(_self: Persistence, _last_index: int) -> int:
-        return 0
+    def promise_of_entries(_self: Persistence, _last_index: int) -> Promise:
+        return Promise(write=0, last_index=0)
 
-    patches.setattr(Persistence, "write_for_entries", write_for_entries)
+    patches.setattr(Persistence, "promise_of_entries", promise_of_entries)
 
 
 def a_leader_counts_itself_before_its_write_is_durable(patches: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quorate.raft.configuration import NodeId
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.messages import AppendEntries
 from quorate.raft.settings import Settings
 
 if TYPE_CHECKING:
     from tests.raft.conftest import Server
+
+
+ENTRY_BYTES = ENTRY_HEADER_BYTES + 5
+"""What one entry of these tests counts for."""
 
 
 def follower_with_long_log(new_server: type[Server], max_committed_bytes: int) -> Server:
@@ -25,7 +29,7 @@ def follower_with_long_log(new_server: type[Server], max_committed_bytes: int) -
 
 
 def test_each_portion_is_bounded_and_none_is_missing(new_server: type[Server]) -> None:
-    follower = follower_with_long_log(new_server, max_committed_bytes=12)
+    follower = follower_with_long_log(new_server, max_committed_bytes=2 * ENTRY_BYTES)
     portions = []
     while committed := follower.raft.take_events(follower.now).committed:
         portions.append([entry.index for entry in committed])
@@ -41,7 +45,7 @@ def test_an_entry_beyond_the_bound_comes_alone(new_server: type[Server]) -> None
 
 
 def test_the_driver_is_called_back_at_once_while_some_are_left(new_server: type[Server]) -> None:
-    follower = follower_with_long_log(new_server, max_committed_bytes=20)
+    follower = follower_with_long_log(new_server, max_committed_bytes=4 * ENTRY_BYTES)
     follower.raft.take_events(follower.now)
     assert follower.raft.deadline() == follower.now
     follower.raft.take_events(follower.now)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quorate.raft.configuration import NodeId
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesAnswer,
@@ -635,7 +635,7 @@ def test_reads_without_a_leader_do_not_spin_the_driver(new_server: type[Server])
 # ---------------------------------------------------------------------- §10.2.2: pipelining
 
 
-SMALL = Settings(max_appends_in_flight=3, max_append_bytes=10)
+SMALL = Settings(max_appends_in_flight=3, max_append_bytes=3 * (ENTRY_HEADER_BYTES + 3))
 
 
 def small_leader(new_server: type[Server]) -> Server:
@@ -671,14 +671,14 @@ def test_the_window_bounds_what_is_in_flight(new_server: type[Server]) -> None:
 def test_a_batch_has_a_size_but_one_entry_always_fits(new_server: type[Server]) -> None:
     """A limit of ours: `max_append_bytes`."""
     server = small_leader(new_server)
-    for size in (4, 5, 6, 50, 1):
+    for size in (4, 5, 100, 500, 1):
         server.raft.propose(b"x" * size, server.now)
     server.settle()
     sizes = [
         [len(entry.data) for entry in request.entries]
         for request in server.take(AppendEntries, to=2)
     ]
-    assert sizes == [[4, 5], [6], [50]]
+    assert sizes == [[4, 5], [100], [500]]
 
 
 def test_heartbeats_bypass_a_full_window(new_server: type[Server]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.configuration import configuration_of
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.log import RaftLog
 from quorate.raft.ready import SnapshotMetadata
 
@@ -150,7 +150,7 @@ def test_the_log_is_like_a_list(pair: tuple[RaftLog, Twin], data: st.DataObject)
 
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=10),
-    st.integers(1, 20),
+    st.integers(1, 200),
     st.integers(0, 5),
     st.data(),
 )
@@ -163,11 +163,11 @@ def test_a_batch_holds_as_much_as_fits_but_at_least_one_entry(
     last = data.draw(st.none() | st.integers(first, log.last_index))
     batch = log.slice_bytes(first, max_bytes, last=last)
     assert list(batch) == list(log.slice(first, first + len(batch) - 1))
-    size = sum(len(one.data) for one in batch)
+    size = sum(ENTRY_HEADER_BYTES + len(one.data) for one in batch)
     assert len(batch) >= 1
     assert size <= max_bytes or len(batch) == 1
     end = log.last_index if last is None else last
     assert batch[-1].index <= end
     if batch[-1].index < end:
         (following,) = log.slice(batch[-1].index + 1, batch[-1].index + 1)
-        assert size + len(following.data) > max_bytes
+        assert size + ENTRY_HEADER_BYTES + len(following.data) > max_bytes

@@ -9,14 +9,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quorate.raft.configuration import NodeId, configuration_of
-from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.persistence import Persistence
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
+from quorate.raft.persistence import Persistence, Promise
 from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     NewDisk = Callable[..., DurableState]
+
+
+SIZE = ENTRY_HEADER_BYTES + 3
+"""What one entry counts for."""
 
 
 def entry(index: int, term: int) -> Entry:
@@ -34,16 +39,16 @@ def issue(persistence: Persistence) -> LogWrite:
 
 
 def test_what_the_disk_held_at_the_start_is_durable(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(term=3, voted_for=2, log=(1, 2)))
+    persistence = Persistence(new_disk_state(term=3, voted_for=2, log=(1, 2)), Settings())
     assert (persistence.current_term, persistence.voted_for) == (3, 2)
     assert persistence.durable_index == 2
     assert persistence.take_write() is None
-    assert persistence.is_complete(persistence.write_for_vote())
-    assert persistence.is_complete(persistence.write_for_entries(2))
+    assert persistence.is_kept(persistence.promise_of_vote())
+    assert persistence.is_kept(persistence.promise_of_entries(2))
 
 
 def test_all_changes_since_the_last_write_go_into_one(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(term=1, log=(1,)))
+    persistence = Persistence(new_disk_state(term=1, log=(1,)), Settings())
     persistence.adopt_term(2)
     persistence.vote(NodeId(3))
     persistence.append(entries_from(2, 2, 2))
@@ -53,7 +58,7 @@ def test_all_changes_since_the_last_write_go_into_one(new_disk_state: NewDisk) -
 
 
 def test_one_write_at_a_time(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(term=1))
+    persistence = Persistence(new_disk_state(term=1), Settings())
     persistence.append(entries_from(1, 1))
     first = issue(persistence)
     persistence.append(entries_from(2, 1))
@@ -65,13 +70,13 @@ def test_one_write_at_a_time(new_disk_state: NewDisk) -> None:
 
 
 def test_voting_again_for_the_same_candidate_writes_nothing(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(term=1, voted_for=2))
+    persistence = Persistence(new_disk_state(term=1, voted_for=2), Settings())
     persistence.vote(NodeId(2))
     assert persistence.take_write() is None
 
 
 def test_a_write_completes_once_and_in_order(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(term=1))
+    persistence = Persistence(new_disk_state(term=1), Settings())
     persistence.append(entries_from(1, 1))
     write = issue(persistence)
     persistence.complete(write.number)
@@ -80,21 +85,22 @@ def test_a_write_completes_once_and_in_order(new_disk_state: NewDisk) -> None:
 
 
 def test_a_truncation_lowers_the_durable_index_at_once(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(log=(1, 1, 1)))
+    persistence = Persistence(new_disk_state(log=(1, 1, 1)), Settings())
     persistence.truncate_from(2)
     assert persistence.durable_index == 1
 
 
 def test_a_write_under_way_vouches_only_for_what_was_not_replaced(new_disk_state: NewDisk) -> None:
-    persistence = Persistence(new_disk_state(log=(1,)))
+    persistence = Persistence(new_disk_state(log=(1,)), Settings())
     persistence.append(entries_from(2, 1, 1, 1))
     old = issue(persistence)
     persistence.truncate_from(4)
     persistence.append(entries_from(4, 2))
-    assert persistence.write_for_entries(3) == old.number
-    assert persistence.write_for_entries(4) == old.number + 1
+    kept, replaced = persistence.promise_of_entries(3), persistence.promise_of_entries(4)
     persistence.complete(old.number)
     assert persistence.durable_index == 3
+    assert persistence.is_kept(kept)
+    assert not persistence.is_kept(replaced)
     new = issue(persistence)
     assert new.entries == tuple(entries_from(4, 2))
     persistence.complete(new.number)
@@ -103,30 +109,52 @@ def test_a_write_under_way_vouches_only_for_what_was_not_replaced(new_disk_state
 
 def test_entries_are_promised_together_with_the_term(new_disk_state: NewDisk) -> None:
     """An answer names the term too, so entries that were durable before wait for it."""
-    persistence = Persistence(new_disk_state(log=(1, 1)))
+    persistence = Persistence(new_disk_state(log=(1, 1)), Settings())
     persistence.adopt_term(2)
-    assert persistence.write_for_entries(2) == 1
-    assert not persistence.is_complete(1)
+    assert not persistence.is_kept(persistence.promise_of_entries(2))
+    persistence.complete(issue(persistence).number)
+    assert persistence.is_kept(persistence.promise_of_entries(2))
 
 
 def test_entries_under_way_wait_for_a_newer_term_too(new_disk_state: NewDisk) -> None:
     """1. Entries of term 1 are on their way to the disk. 2. The leader of term 2 has them as well,
     and asks. 3. The write completes; but the disk does not know of term 2 yet.
     """
-    persistence = Persistence(new_disk_state(term=1))
+    persistence = Persistence(new_disk_state(term=1), Settings())
     persistence.append(entries_from(1, 1))
     first = issue(persistence)
     persistence.adopt_term(2)
-    assert persistence.write_for_entries(1) == first.number + 1
+    promise = persistence.promise_of_entries(1)
+    persistence.complete(first.number)
+    assert not persistence.is_kept(promise)
+    persistence.complete(issue(persistence).number)
+    assert persistence.is_kept(promise)
+
+
+def test_a_write_has_a_size_but_one_entry_always_fits(new_disk_state: NewDisk) -> None:
+    """1. A leader's own disk stalls; its followers commit without it, for minutes. 2. The disk goes
+    on. 3. All that had gathered went into one write of any size. `max_write_bytes` bounds it.
+    """
+    persistence = Persistence(new_disk_state(term=1), Settings(max_write_bytes=2 * SIZE))
+    large = Entry(6, 1, 0, EntryKind.DATA, bytes(3 * SIZE))
+    persistence.append([*entries_from(1, 1, 1, 1, 1, 1), large, entry(7, 1)])
+    promise = persistence.promise_of_entries(4)
+    written = []
+    while (write := persistence.take_write()) is not None:
+        written.append([one.index for one in write.entries])
+        persistence.complete(write.number)
+        assert persistence.durable_index == written[-1][-1]
+        assert persistence.is_kept(promise) == (persistence.durable_index >= 4)
+    assert written == [[1, 2], [3, 4], [5], [6], [7]]
 
 
 # ---------------------------------------------------------------------- the twin
 
 
-class Promise(NamedTuple):
-    """What was said to be durable once a write is."""
+class Promised(NamedTuple):
+    """What was promised, and what it means."""
 
-    write: int
+    promise: Promise
     term: int
     vote: NodeId | None
     log: list[Entry]
@@ -143,8 +171,7 @@ class Twin:
         self.disk_vote: NodeId | None = None
         self.disk_log: list[Entry] = []
         self.under_way: LogWrite | None = None
-        self.written = 0
-        self.promises: list[Promise] = []
+        self.promises: list[Promised] = []
 
     def disk_after(self, write: LogWrite) -> list[Entry]:
         """The disk's log once this write is on it."""
@@ -157,7 +184,6 @@ class Twin:
         assert write is not None
         self.disk_log = self.disk_after(write)
         self.disk_term, self.disk_vote = write.term, write.voted_for
-        self.written = write.number
         return write.number
 
     def check(self, persistence: Persistence) -> None:
@@ -167,17 +193,15 @@ class Twin:
         for log in (self.disk_log, kept):
             assert len(log) >= durable
             assert log[:durable] == self.log[:durable]
-        for promise in self.promises:
-            assert persistence.is_complete(promise.write) == (promise.write <= self.written)
-            if promise.write > self.written:
-                continue
-            assert self.disk_term >= promise.term
-            if self.disk_term == promise.term and promise.vote is not None:
-                assert self.disk_vote == promise.vote
+        for promised in self.promises:
             # A later leader may replace what was promised to an earlier one.
-            if self.term == promise.term:
-                for log in (self.disk_log, kept):
-                    assert log[: len(promise.log)] == promise.log
+            if self.term != promised.term or not persistence.is_kept(promised.promise):
+                continue
+            assert self.disk_term == promised.term
+            if promised.vote is not None:
+                assert self.disk_vote == promised.vote
+            for log in (self.disk_log, kept):
+                assert log[: len(promised.log)] == promised.log
 
 
 STEPS = ["append", "new leader", "vote", "write", "complete", "promise log", "promise vote"]
@@ -197,7 +221,7 @@ STEPS = ["append", "new leader", "vote", "write", "complete", "promise log", "pr
 )
 def test_nothing_is_called_durable_that_is_not(steps: list[tuple[str, int]]) -> None:
     twin = Twin()
-    persistence = Persistence(_empty())
+    persistence = Persistence(_empty(), Settings(max_write_bytes=2 * SIZE))
     for step, number in steps:
         _take(step, number, twin, persistence)
         twin.check(persistence)
@@ -210,7 +234,11 @@ def test_nothing_is_called_durable_that_is_not(steps: list[tuple[str, int]]) -> 
     assert persistence.durable_index == len(twin.log)
     assert twin.disk_log == twin.log
     assert (twin.disk_term, twin.disk_vote) == (twin.term, twin.vote)
-    assert all(persistence.is_complete(promise.write) for promise in twin.promises)
+    assert all(
+        persistence.is_kept(promised.promise)
+        for promised in twin.promises
+        if promised.term == twin.term
+    )
 
 
 def _empty() -> DurableState:
@@ -254,8 +282,8 @@ def _take(step: str, number: int, twin: Twin, persistence: Persistence) -> None:
                 persistence.complete(twin.complete())
         case "promise log":
             last = number % (len(twin.log) + 1)
-            write = persistence.write_for_entries(last)
-            twin.promises.append(Promise(write, twin.term, None, twin.log[:last]))
+            promise = persistence.promise_of_entries(last)
+            twin.promises.append(Promised(promise, twin.term, None, twin.log[:last]))
         case "promise vote":
-            write = persistence.write_for_vote()
-            twin.promises.append(Promise(write, twin.term, twin.vote, []))
+            promise = persistence.promise_of_vote()
+            twin.promises.append(Promised(promise, twin.term, twin.vote, []))

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from quorate.raft.configuration import configuration_of
-from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesAnswer,
@@ -47,8 +47,9 @@ PRODUCTION = Settings(
     append_timeout_us=50_000,
     forward_timeout_us=150_000,
     max_appends_in_flight=3,
-    max_append_bytes=12,
-    max_committed_bytes=12,
+    max_append_bytes=2 * ENTRY_HEADER_BYTES + 12,
+    max_write_bytes=2 * ENTRY_HEADER_BYTES + 12,
+    max_committed_bytes=2 * ENTRY_HEADER_BYTES + 12,
 )
 SETTINGS = {
     "plain": msgspec.structs.replace(PRODUCTION, pre_vote=False, check_quorum=False, no_op=False),

@@ -29,7 +29,7 @@ class Desk:
     """Remote calls with what they sent."""
 
     def __init__(self, durable: DurableState) -> None:
-        self._outbox = Outbox(Persistence(durable), 1)
+        self._outbox = Outbox(Persistence(durable, Settings()), Settings(), 1)
         self.calls = RemoteCalls(self._outbox, SETTINGS)
 
     def sent(self) -> list[tuple[NodeId, int]]:

@@ -30,5 +30,9 @@ def test_the_window_and_the_batches_must_hold_something() -> None:
         Settings(max_appends_in_flight=0)
     with pytest.raises(ValueError, match="max_append_bytes"):
         Settings(max_append_bytes=0)
+    with pytest.raises(ValueError, match="max_write_bytes"):
+        Settings(max_write_bytes=0)
     with pytest.raises(ValueError, match="max_committed_bytes"):
         Settings(max_committed_bytes=0)
+    with pytest.raises(ValueError, match="max_held_messages"):
+        Settings(max_held_messages=0)

@@ -74,9 +74,9 @@ class Raft:
         self._settings = settings
         self._rng = rng
         self._now = now
-        self._persistence = Persistence(durable)
+        self._persistence = Persistence(durable, settings)
         self._log = self._persistence.log
-        self._outbox = Outbox(self._persistence, first_request_id)
+        self._outbox = Outbox(self._persistence, settings, first_request_id)
         self._remote = RemoteCalls(self._outbox, settings)
         self._events = Events()
         self._handed_out = self.commit_index
@@ -202,8 +202,8 @@ class Raft:
         self._outbox.release()
         if isinstance(self._role, Leader):
             self._advance_commit_index(self._role)
-        elif isinstance(self._role, Candidate) and self._persistence.is_complete(
-            self._persistence.write_for_vote()
+        elif isinstance(self._role, Candidate) and self._persistence.is_kept(
+            self._persistence.promise_of_vote()
         ):
             self._count_vote(self._role, self.me)
 
@@ -349,7 +349,7 @@ class Raft:
                 last_log_index=self._log.last_index,
                 last_log_term=self._log.last_term,
             )
-            self._outbox.send_after(self._persistence.write_for_vote(), peer, request)
+            self._outbox.send_after(self._persistence.promise_of_vote(), peer, request)
 
     def _count_vote(self, role: PreCandidate | Candidate, voter: NodeId) -> None:
         role.votes.add(voter)
@@ -409,7 +409,7 @@ class Raft:
             )
         )
         answer = PreVoteAnswer(question.id, self.current_term, granted)
-        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
 
     def _receive_request_vote(self, sender: NodeId, request: RequestVote) -> None:
         # "1. Reply false if term < currentTerm. 2. If votedFor is null or candidateId, and
@@ -428,7 +428,7 @@ class Raft:
             assert isinstance(self._role, Follower)
             self._role.election_deadline = self._new_election_deadline()
         answer = RequestVoteAnswer(request.id, self.current_term, granted)
-        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
 
     def _receive_vote_answer(
         self, sender: NodeId, answer: RequestVoteAnswer | PreVoteAnswer
@@ -493,7 +493,7 @@ class Raft:
             conflict_index=0,
             conflict_term=0,
         )
-        self._outbox.send_after(self._persistence.write_for_entries(match_index), sender, answer)
+        self._outbox.send_after(self._persistence.promise_of_entries(match_index), sender, answer)
 
     def _take_in(self, entries: tuple[Entry, ...]) -> None:
         # "3. If an existing entry conflicts with a new one (same index but different terms),
@@ -523,7 +523,7 @@ class Raft:
             conflict_index=conflict_index,
             conflict_term=conflict_term,
         )
-        self._outbox.send_after(self._persistence.write_for_vote(), sender, answer)
+        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
 
     def _follow(self, leader: NodeId) -> None:
         assert not isinstance(self._role, Leader), "at most one leader in a term (§5.2)"

@@ -19,6 +19,13 @@ class EntryKind(enum.IntEnum):
     """Bytes for the replicated state machine."""
 
 
+ENTRY_HEADER_BYTES = 34
+"""What an entry takes besides its data, at most: five header fields in their longest encoding.
+
+Limits in bytes count it, so that many small entries cannot get around them.
+"""
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entry of the log; see the module header for the fields.
 

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from quorate.raft.entry import Entry
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
 from quorate.raft.ready import SnapshotMetadata
 
 _term_of = attrgetter("term")
@@ -75,11 +75,11 @@ class RaftLog:
     def slice_bytes(
         self, first: int, max_bytes: int, *, last: int | None = None
     ) -> tuple[Entry, ...]:
-        """Entries from `first` on with at most `max_bytes` of data, but at least one.
+        """Entries from `first` on with at most `max_bytes`, but at least one.
 
         Args:
             first: the index of the first entry.
-            max_bytes: how much data they have together; one entry may have more.
+            max_bytes: how much they have together, headers included; one entry may have more.
             last: the index of the last entry that may be among them; the log's last by default.
         """
         last = self.last_index if last is None else last
@@ -88,7 +88,7 @@ class RaftLog:
         end = begin
         size = 0
         while end <= last - self.first_index:
-            size += len(self._entries[end].data)
+            size += ENTRY_HEADER_BYTES + len(self._entries[end].data)
             if size > max_bytes and end > begin:
                 break
             end += 1

@@ -1,32 +1,35 @@
 """Messages on their way out: some at once, some only after the write that they promise.
 
 A vote, or the answer that entries were appended, is a promise that must survive a crash. It
-waits here for its write. If the term has moved on by then, the promise is moot and dropped: to
-the other side it looks like a lost message.
+waits here until it is kept. If the term has moved on by then, the promise is moot and dropped: to
+the other side it looks like a lost message. So it does if too many wait, for a disk that stalls.
 """
 
 from collections import deque
 
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
-from quorate.raft.persistence import Persistence
+from quorate.raft.persistence import Persistence, Promise
 from quorate.raft.ready import Envelope
+from quorate.raft.settings import Settings
 
 
 class Outbox:
     """The messages of one server, in order.
 
     Args:
-        persistence: tells which writes are durable.
+        persistence: tells which promises are kept.
+        settings: how many messages may wait.
         first_request_id: ids of requests count up from here; they must never repeat in the life
             of a server, restarts included.
     """
 
-    def __init__(self, persistence: Persistence, first_request_id: int) -> None:
+    def __init__(self, persistence: Persistence, settings: Settings, first_request_id: int) -> None:
         self._persistence = persistence
         self._next_id = first_request_id
         self._now: list[Envelope] = []
-        self._later: deque[tuple[int, int, Envelope]] = deque()
+        # The newest are worth the most: what they promise covers what older ones do.
+        self._later: deque[tuple[Promise, int, Envelope]] = deque(maxlen=settings.max_held_messages)
 
     @property
     def next_id(self) -> int:
@@ -43,24 +46,24 @@ class Outbox:
         """Sends without waiting for anything."""
         self._now.append(Envelope(to, message))
 
-    def send_after(self, write: int, to: NodeId, message: PeerMessage) -> None:
-        """Sends once the write of this number is durable, if the term is still the same."""
-        if self._persistence.is_complete(write):
+    def send_after(self, promise: Promise, to: NodeId, message: PeerMessage) -> None:
+        """Sends once the promise is kept, if the term is still the same."""
+        if self._persistence.is_kept(promise):
             self.send(to, message)
         else:
-            self._later.append((write, self._persistence.current_term, Envelope(to, message)))
+            self._later.append((promise, self._persistence.current_term, Envelope(to, message)))
 
     def release(self) -> None:
-        """Lets go of what waited for writes that are durable now."""
-        still_waiting: deque[tuple[int, int, Envelope]] = deque()
-        for write, term, envelope in self._later:
+        """Lets go of what waited for promises that are kept now."""
+        waiting = list(self._later)
+        self._later.clear()
+        for promise, term, envelope in waiting:
             if term != self._persistence.current_term:
                 continue
-            if self._persistence.is_complete(write):
+            if self._persistence.is_kept(promise):
                 self._now.append(envelope)
             else:
-                still_waiting.append((write, term, envelope))
-        self._later = still_waiting
+                self._later.append((promise, term, envelope))
 
     def take(self) -> list[Envelope]:
         """The messages to send now."""

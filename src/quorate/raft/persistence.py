@@ -2,7 +2,7 @@
 
 Figure 2's persistent state: `current_term`, `voted_for` and the log. Changes are made in memory
 and handed out as numbered writes, one at a time; whatever changes while a write is on its way
-goes into the next. Writes complete in order.
+goes into the next, and into further ones if it is much. Writes complete in order.
 
 The durable index is subtle. A truncation lowers it at once, also for the write that is just on
 its way: when that old write completes, it must not vouch for indices whose entries have since
@@ -11,16 +11,38 @@ been replaced. Only a write that was issued after the truncation raises it again
 
 from collections.abc import Sequence
 
+import msgspec
+
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry
 from quorate.raft.log import RaftLog
 from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.settings import Settings
+
+
+class Promise(msgspec.Struct, frozen=True, gc=False):
+    """What a message says is on this server's disk, within the term that it was made in.
+
+    Attributes:
+        write: the number of the write that makes term and vote durable.
+        last_index: the log up to here. While the term lasts, no entry that was promised is
+            truncated: it came from the only leader of the term, who never deletes any (§5.3).
+    """
+
+    write: int
+    last_index: int
 
 
 class Persistence:
-    """Term, vote and log, with the numbers of the writes that make them durable."""
+    """Term, vote and log, and which promises about them are kept.
 
-    def __init__(self, durable: DurableState) -> None:
+    Args:
+        durable: what the disk holds.
+        settings: how much one write may hold.
+    """
+
+    def __init__(self, durable: DurableState, settings: Settings) -> None:
+        self._max_write_bytes = settings.max_write_bytes
         self.current_term = durable.term
         self.voted_for = durable.voted_for
         self.log = RaftLog(durable.snapshot, durable.entries)
@@ -71,9 +93,11 @@ class Persistence:
         if not has_entries and self._vote_write <= self._issued:
             return None
         self._issued += 1
-        entries = self.log.slice(self._first_unwritten, self.log.last_index) if has_entries else ()
-        self._first_unwritten = self.log.last_index + 1
-        self._in_flight_last_index = self.log.last_index
+        entries: tuple[Entry, ...] = ()
+        if has_entries:
+            entries = self.log.slice_bytes(self._first_unwritten, self._max_write_bytes)
+        self._first_unwritten += len(entries)
+        self._in_flight_last_index = self._first_unwritten - 1
         return LogWrite(
             number=self._issued,
             term=self.current_term,
@@ -89,18 +113,14 @@ class Persistence:
 
     # ------------------------------------------------------------------ what depends on them
 
-    def write_for_vote(self) -> int:
-        """The write after which the current term and vote are durable."""
-        return self._vote_write
+    def promise_of_vote(self) -> Promise:
+        """That the current term and vote are durable."""
+        return Promise(self._vote_write, 0)
 
-    def write_for_entries(self, last_index: int) -> int:
-        """The write after which the log is durable up to `last_index`, term and vote included."""
-        if last_index <= self.durable_index:
-            return self._vote_write
-        if last_index < self._first_unwritten:
-            return max(self._issued, self._vote_write)
-        return self._issued + 1
+    def promise_of_entries(self, last_index: int) -> Promise:
+        """That the log is durable up to `last_index`, current term and vote included."""
+        return Promise(self._vote_write, last_index)
 
-    def is_complete(self, number: int) -> bool:
-        """Whether the write of this number is durable."""
-        return number <= self._completed
+    def is_kept(self, promise: Promise) -> bool:
+        """Whether the disk holds what was promised in the current term."""
+        return promise.write <= self._completed and promise.last_index <= self.durable_index

@@ -22,7 +22,8 @@ class LogWrite(msgspec.Struct, frozen=True):
         term: the current term.
         voted_for: who got this server's vote in that term.
         entries: consecutive entries. They replace whatever the log holds at their indices and
-            everything after them. Empty if only term and vote changed.
+            everything after them. Empty if only term and vote changed. Entries that did not fit
+            into this write come with the next.
     """
 
     number: int

@@ -13,9 +13,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         append_timeout_us: after this time an unanswered AppendEntries counts as lost.
         forward_timeout_us: after this time an unanswered forwarded proposal counts as lost.
         max_appends_in_flight: AppendEntries with entries that may be unanswered, per follower.
-        max_append_bytes: data in one AppendEntries; one entry always fits.
-        max_committed_bytes: data in the committed entries that are given out at once, so that a
-            long log is not applied in one go while messages wait; one entry always fits.
+        max_append_bytes: entries in one AppendEntries, with their headers; one always fits.
+        max_write_bytes: entries in one write to the log, with their headers; one always fits.
+            What has gathered while a disk was stalled is written in portions.
+        max_committed_bytes: committed entries that are given out at once, with their headers, so
+            that a long log is not applied in one go while messages wait; one always fits.
+        max_held_messages: messages that wait for a write to be durable. Beyond it, the one that
+            has waited longest is dropped: to the other side it is a lost message.
         pre_vote: ask before raising the term (dissertation §9.6).
         check_quorum: a leader without a majority steps down, and a vote is refused while a
             leader is heard (dissertation §6.2, §4.2.3).
@@ -29,7 +33,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forward_timeout_us: int = 1_000_000
     max_appends_in_flight: int = 8
     max_append_bytes: int = 1024 * 1024
+    max_write_bytes: int = 8 * 1024 * 1024
     max_committed_bytes: int = 256 * 1024
+    max_held_messages: int = 1024
     pre_vote: bool = True
     check_quorum: bool = True
     no_op: bool = True
@@ -45,6 +51,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "append_timeout_us and forward_timeout_us must be positive; "
                 f"got {self.append_timeout_us} and {self.forward_timeout_us}"
             )
-        for name in ("max_appends_in_flight", "max_append_bytes", "max_committed_bytes"):
+        for name in (
+            "max_appends_in_flight",
+            "max_append_bytes",
+            "max_write_bytes",
+            "max_committed_bytes",
+            "max_held_messages",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
