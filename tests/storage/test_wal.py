@@ -215,6 +215,18 @@ def test_failing_to_prepare_ahead_is_only_a_warning() -> None:
     assert log.prepare_next_segment() is None
 
 
+def test_a_shortage_that_only_the_sync_reports_leaves_nothing_behind_either() -> None:
+    """1. The spare segment is made, and its sync finds no space. 2. The node warns and goes on.
+    3. When it tried again, the name was taken, which stopped it.
+    """
+    disk = MemoryDisk()
+    log = new_log(disk)
+    disk.fail_next_sync(is_full=True)
+    assert isinstance(log.prepare_next_segment(), DiskFullError)
+    assert disk.names() == [segment_name(1)]
+    assert log.prepare_next_segment() is None
+
+
 def test_segments_can_be_prepared_in_one_thread_while_another_appends(tmp_path: Path) -> None:
     done = threading.Event()
 

@@ -13,7 +13,8 @@ The fault model:
    sync covers it either unless it is written again: that is how Linux's page cache behaves after
    EIO. At a crash it is as likely lost as anything that was not synced.
 4. The disk can be full (`capacity`, `limit_capacity`): a write or a preallocation applies what
-   still fits, and then raises.
+   still fits, and then raises. Or it says so only at the sync, as network file systems do
+   (`fail_next_sync`).
 5. The process can die while the power stays (`kill`): whatever it wrote is there, synced or not.
 6. Either can happen *within* a step of the caller (`stop_after`): that operation and all later
    ones raise `StoppedError` until `crash` or `kill` is called.
@@ -28,7 +29,7 @@ the old content of the sectors that it touches, once between two syncs, and a sy
 import random
 
 from quorate.storage.disk import SECTOR_SIZE
-from quorate.storage.errors import DiskFailedError, DiskFullError
+from quorate.storage.errors import DiskFailedError, DiskFullError, StorageError
 
 
 class StoppedError(Exception):
@@ -83,13 +84,13 @@ class _Inode:
 class _Device:
     """What the directory and its open files share: the space, the power, and faults to come."""
 
-    __slots__ = ("capacity", "lives", "names", "next_sync_fails", "operations_left")
+    __slots__ = ("capacity", "lives", "names", "next_sync_error", "operations_left")
 
     def __init__(self, capacity: int | None) -> None:
         self.capacity = capacity
         self.names: dict[str, _Inode] = {}
         self.lives = 0
-        self.next_sync_fails = False
+        self.next_sync_error: StorageError | None = None
         self.operations_left: int | None = None
 
     def operate(self) -> None:
@@ -99,12 +100,12 @@ class _Device:
                 raise StoppedError
             self.operations_left -= 1
 
-    def operate_sync(self, location: str) -> None:
+    def operate_sync(self) -> None:
         """Begin a sync."""
         self.operate()
-        if self.next_sync_fails:
-            self.next_sync_fails = False
-            raise DiskFailedError(location, "sync", "injected I/O error")
+        error, self.next_sync_error = self.next_sync_error, None
+        if error is not None:
+            raise error
 
     def grantable(self, growth: int) -> int:
         """How many of `growth` more bytes there is space for."""
@@ -169,8 +170,8 @@ class MemoryFile:
         """See `File`."""
         self._check_alive()
         try:
-            self._device.operate_sync(self._name)
-        except DiskFailedError:
+            self._device.operate_sync()
+        except StorageError:
             self._inode.fail_sync()
             raise
         self._inode.sync()
@@ -219,12 +220,17 @@ class MemoryDisk:
     def kill(self) -> None:
         """The process dies and the power stays: nothing is lost, and nothing becomes durable."""
         self._device.lives += 1
-        self._device.next_sync_fails = False
+        self._device.next_sync_error = None
         self._device.operations_left = None
 
-    def fail_next_sync(self) -> None:
-        """Let the next sync, of a file or of the directory, fail with an I/O error."""
-        self._device.next_sync_fails = True
+    def fail_next_sync(self, *, is_full: bool = False) -> None:
+        """Let the next sync, of a file or of the directory, fail: an I/O error, or a full disk."""
+        location = self.location("")
+        self._device.next_sync_error = (
+            DiskFullError(location, "sync")
+            if is_full
+            else DiskFailedError(location, "sync", "injected I/O error")
+        )
 
     def stop_after(self, operations: int) -> None:
         """Let this many more operations that change the disk succeed, and none after them."""
@@ -271,7 +277,7 @@ class MemoryDisk:
 
     def sync_directory(self) -> None:
         """See `Disk`."""
-        self._device.operate_sync(self.location(""))
+        self._device.operate_sync()
         self._durable_names = dict(self._device.names)
 
     def _existing(self, name: str, action: str) -> _Inode:

@@ -52,11 +52,11 @@ def preallocate(disk: Disk, name: str, size: int) -> File:
     file = disk.create(name)
     try:
         file.preallocate(size)
+        file.sync()  # a file system may find out only here that space is lacking
     except DiskFullError:
         file.close()
         disk.remove(name)
         raise
-    file.sync()
     return file
 
 
