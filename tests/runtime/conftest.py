@@ -158,7 +158,7 @@ class LoopServer:
         self.node = Node(
             ONLY.id,
             boot=identity.boot,
-            durable=self._store.durable_state,
+            durable=self._store.take_durable_state(),
             rng=rng,
             now=monotonic_us(),
             settings=QUICK,

@@ -1,6 +1,8 @@
 """The facade: a data directory from its initialisation on."""
 
+import gc
 import random
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def test_a_new_directory_has_an_identity_and_an_empty_log(disk: Disk) -> None:
     assert store.identity.node == 1
     assert store.identity.data_id == "data-1"
     assert store.identity.members == MEMBERS
-    assert store.durable_state == DurableState(
+    assert store.take_durable_state() == DurableState(
         0, None, SnapshotMetadata(0, 0, 0, Configuration(MEMBERS))
     )
     store.close()
@@ -66,9 +68,30 @@ def test_writes_are_there_after_a_restart(disk: Disk) -> None:
     size = store.raft_state_bytes
     store.close()
     store = reopen(disk)
-    state = store.durable_state
+    state = store.take_durable_state()
     assert (state.term, state.voted_for, state.entries) == (3, NodeId(2), (ENTRY,))
     assert store.raft_state_bytes == size
+    store.close()
+
+
+def test_the_store_keeps_no_entry_alive(disk: Disk) -> None:
+    """What is overwritten, or compacted, must not stay in memory for the store's sake."""
+    initialize(disk)
+    store = reopen(disk)
+    store.append(LogWrite(1, 1, None, (Entry(1, 1, 5, EntryKind.DATA, bytes(3000)),)))
+    store.sync()
+    store.close()
+    tracemalloc.start()
+    try:
+        store = reopen(disk)
+        store.take_durable_state()
+        gc.collect()
+        kept = sum(trace.size for trace in tracemalloc.take_snapshot().traces if trace.size >= 3000)
+    finally:
+        tracemalloc.stop()
+    assert kept == 0
+    with pytest.raises(AssertionError):
+        store.take_durable_state()
     store.close()
 
 
@@ -166,7 +189,7 @@ def test_a_node_that_a_full_disk_stopped_recovers_when_there_is_space() -> None:
     with pytest.raises(DiskFullError):
         reopen(disk)
     disk.limit_capacity(None)
-    assert reopen(disk).durable_state.entries == ()
+    assert reopen(disk).take_durable_state().entries == ()
 
 
 def test_the_next_segment_is_prepared_through_the_store(disk: Disk) -> None:

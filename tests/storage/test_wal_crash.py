@@ -51,7 +51,7 @@ def open_store(disk: MemoryDisk) -> Store:
 
 
 def state_of(store: Store) -> State:
-    state = store.durable_state
+    state = store.take_durable_state()
     return state.term, state.voted_for, state.entries
 
 
@@ -99,8 +99,9 @@ def live(disk: MemoryDisk, rng: random.Random, possible: list[State], writes: in
     `possible` holds the synced state, and behind it the one with the write in flight.
     """
     store = open_store(disk)
-    assert state_of(store) in possible
-    possible[:] = [state_of(store)]
+    found = state_of(store)
+    assert found in possible
+    possible[:] = [found]
     for _ in range(writes):
         write = random_write(possible[0], rng)
         possible.append(after(possible[0], write))
@@ -241,8 +242,9 @@ class Life(RuleBasedStateMachine):
             self.store = open_store(self.disk)
         except DiskFailedError:
             return  # a sync that was to fail came only now; the next start may succeed
-        assert state_of(self.store) in self.possible
-        self.possible = [state_of(self.store)]
+        found = state_of(self.store)
+        assert found in self.possible
+        self.possible = [found]
 
     @precondition(lambda self: self.store is not None)
     @rule(

@@ -129,7 +129,7 @@ async def _run(
     node = Node(
         identity.node,
         boot=identity.boot,
-        durable=store.durable_state,
+        durable=store.take_durable_state(),
         rng=rng,
         now=monotonic_us(),
         settings=config.settings,

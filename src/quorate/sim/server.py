@@ -140,12 +140,13 @@ class SimulatedServer:
             self._stop_by_itself(error)
             return
         self.happened["started"] += 1
-        if self.record.recovered(self._store.durable_state):
+        durable = self._store.take_durable_state()
+        if self.record.recovered(durable):
             self.happened["found an unsynced write"] += 1
         self.node = Node(
             self.id,
             boot=self._store.identity.boot,
-            durable=self._store.durable_state,
+            durable=durable,
             rng=self._rng,
             now=self.clock.now,
             settings=self._settings.raft,

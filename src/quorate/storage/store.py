@@ -23,14 +23,13 @@ class Store:
 
     Attributes:
         identity: whose directory this is; `boot` counts this start already.
-        durable_state: what the disk held when the store was opened, for the Raft core.
     """
 
     def __init__(
         self, disk: Disk, identity: Identity, log: WriteAheadLog, durable_state: DurableState
     ) -> None:
         self.identity = identity
-        self.durable_state = durable_state
+        self._recovered: DurableState | None = durable_state
         self._disk = disk
         self._log = log
 
@@ -85,6 +84,15 @@ class Store:
         identity = identity.with_next_boot()
         save_identity(disk, identity)
         return cls(disk, identity, log, state)
+
+    def take_durable_state(self) -> DurableState:
+        """What the disk held when the store was opened, for the Raft core; to be taken once.
+
+        The store keeps no hold on it: the entries live as long as the core needs them.
+        """
+        state, self._recovered = self._recovered, None
+        assert state is not None, "it was taken already"
+        return state
 
     @property
     def raft_state_bytes(self) -> int:
