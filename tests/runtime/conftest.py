@@ -209,6 +209,40 @@ def new_server(new_store: NewStore) -> NewServer:
     return new
 
 
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock stands still until the test moves it: timers without waiting.
+
+    Sockets and threads work as ever.
+    """
+
+    def __init__(self) -> None:
+        self._time_s = 0.0
+        super().__init__()
+
+    def time(self) -> float:
+        return self._time_s
+
+    def step(self, seconds: float) -> None:
+        """Lets so much time pass; timers that are due then fire when the loop goes on."""
+        self._time_s += seconds
+
+
+@pytest.fixture
+def run_in_steps() -> Callable[[Callable[[SteppedLoop], Awaitable[None]]], None]:
+    """Runs a test's coroutine on a loop whose time the test decides."""
+
+    def run(test: Callable[[SteppedLoop], Awaitable[None]]) -> None:
+        loop = SteppedLoop()
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_awaited(test(loop)))
+
+    return run
+
+
+async def _awaited(test: Awaitable[None]) -> None:
+    await test
+
+
 @pytest.fixture
 def run_on_loop() -> Callable[[Callable[[], Awaitable[None]]], None]:
     """Runs a test's coroutine on an event loop as production has it."""

@@ -4,6 +4,10 @@ Handing a write to a thread and back costs two wake-ups, which is more than a qu
 takes. But a sync on the loop holds up everything else, so as soon as one was slow the next go to
 a thread, until the disk has been quick again for a while. What arrives while a write is on its
 way goes into the next one: that is group commit.
+
+Segments are preallocated in a thread of their own, beside the writes. From half a segment on, the
+next one is prepared or being prepared, however few writes follow: only writes that fill the other
+half before that is done make their segment themselves.
 """
 
 import asyncio
@@ -12,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from quorate.raft.ready import LogWrite
-from quorate.storage.errors import StorageError
+from quorate.storage.errors import DiskFullError, StorageError
 from quorate.storage.store import Store
 
 SLOW_SYNC_S = 0.010
@@ -21,6 +25,7 @@ QUICK_WRITES = 64
 """So many quick writes in the thread bring them back to the loop."""
 
 RETRY_PREPARATION_S = 5.0
+"""After the disk was full, preparing a segment is tried again after so long."""
 
 
 class LogWriter:
@@ -32,6 +37,7 @@ class LogWriter:
         on_failure: called with what the storage raised in a thread. Nothing may be acknowledged
             after that.
         on_warning: called with what an operator should know though nothing has failed yet.
+        clock: in seconds; measures how long writes take. Called in a thread too.
     """
 
     def __init__(
@@ -41,16 +47,20 @@ class LogWriter:
         *,
         on_failure: Callable[[StorageError], None],
         on_warning: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._loop = loop
+        self._clock = clock
         self._on_durable: Callable[[int], None] | None = None
         self._on_failure = on_failure
         self._on_warning = on_warning
         self._syncs = ThreadPoolExecutor(1, thread_name_prefix="log-sync")
         self._preparations = ThreadPoolExecutor(1, thread_name_prefix="log-prepare")
         self._preparing = False
+        self._retry: asyncio.TimerHandle | None = None
         self._quick_writes = QUICK_WRITES
+        self._is_closed = False
 
     @property
     def raft_state_bytes(self) -> int:
@@ -65,6 +75,7 @@ class LogWriter:
                 when it has.
         """
         self._on_durable = on_durable
+        self._prepare_next_segment()
 
     def write(self, write: LogWrite) -> bool:
         """Writes; returns whether it is durable already. If not, `on_durable` follows.
@@ -72,27 +83,32 @@ class LogWriter:
         Raises:
             StorageError: nothing may be acknowledged after that.
         """
-        self._prepare_next_segment()
         if self._quick_writes < QUICK_WRITES:
             future = self._syncs.submit(self._append_and_sync, write)
             future.add_done_callback(lambda done: self._call_soon(self._written, write, done))
             return False
-        self._note_duration(self._append_and_sync(write))
+        self._note_write(self._append_and_sync(write))
         return True
 
     def close(self) -> None:
         """Waits for what is on its way, without telling anybody."""
+        self._is_closed = True
+        if self._retry is not None:
+            self._retry.cancel()
         self._syncs.shutdown()
         self._preparations.shutdown()
 
+    # ------------------------------------------------------------------ writes
+
     def _append_and_sync(self, write: LogWrite) -> float:
-        begun = time.monotonic()
+        begun = self._clock()
         self._store.append(write)
         self._store.sync()
-        return time.monotonic() - begun
+        return self._clock() - begun
 
-    def _note_duration(self, seconds: float) -> None:
+    def _note_write(self, seconds: float) -> None:
         self._quick_writes = 0 if seconds > SLOW_SYNC_S else self._quick_writes + 1
+        self._prepare_next_segment()
 
     def _written(self, write: LogWrite, done: "Future[float]") -> None:
         try:
@@ -100,33 +116,47 @@ class LogWriter:
         except StorageError as error:
             self._on_failure(error)
             return
-        self._note_duration(seconds)
+        self._note_write(seconds)
         assert self._on_durable is not None
         self._on_durable(write.number)
 
+    # ------------------------------------------------------------------ segments ahead of time
+
     def _prepare_next_segment(self) -> None:
+        """Begins to prepare the next segment if it is time and nobody does so already.
+
+        Called whenever it may have become time: at the start, after each write, and after each
+        preparation, for meanwhile writes may have taken that segment and filled half of it.
+        """
         if self._preparing or not self._store.needs_next_segment:
             return
         self._preparing = True
         future = self._preparations.submit(self._store.prepare_next_segment)
         future.add_done_callback(lambda done: self._call_soon(self._prepared, done))
 
-    def _prepared(self, done: "Future[StorageError | None]") -> None:
+    def _prepared(self, done: "Future[DiskFullError | None]") -> None:
         try:
             shortage = done.result()
         except StorageError as error:
             self._on_failure(error)
             return
         if shortage is None:
-            self._preparing = False
+            self._prepare_again()
         else:
             # Only a write that really needs the space fails.
             self._on_warning(str(shortage))
-            self._loop.call_later(RETRY_PREPARATION_S, self._prepare_again)
+            self._retry = self._loop.call_later(RETRY_PREPARATION_S, self._prepare_again)
 
     def _prepare_again(self) -> None:
         self._preparing = False
+        self._prepare_next_segment()
+
+    # ------------------------------------------------------------------ from the threads
 
     def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback, *arguments)
+            self._loop.call_soon_threadsafe(self._call_unless_closed, callback, *arguments)
+
+    def _call_unless_closed(self, callback: Callable[..., None], *arguments: object) -> None:
+        if not self._is_closed:
+            callback(*arguments)

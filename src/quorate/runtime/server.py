@@ -111,13 +111,17 @@ async def _serve(config: ServerConfig) -> None:
         _listening(config.peer_address, "peer") as peer_socket,
         DirectoryDisk(config.data_dir, create=config.initialize is not None) as disk,
         contextlib.closing(_open_store(config, disk)) as store,
+        contextlib.closing(
+            LogWriter(store, loop, on_failure=stop.fail, on_warning=log.warning)
+        ) as log_writer,
     ):
-        await _run(config, store, client_socket, peer_socket, stop)
+        await _run(config, store, log_writer, client_socket, peer_socket, stop)
 
 
 async def _run(
     config: ServerConfig,
     store: Store,
+    log_writer: LogWriter,
     client_socket: socket.socket,
     peer_socket: socket.socket,
     stop: _Stop,
@@ -152,7 +156,6 @@ async def _run(
         client_address=config.client_address,
     )
     links = PeerLinks(hello, identity.members, known=store, rng=rng)
-    log_writer = LogWriter(store, loop, on_failure=stop.fail, on_warning=log.warning)
     driver = Driver(node, loop, peers=links, log=log_writer)
     log_writer.start(driver.written)
     client_server = await loop.create_server(
@@ -176,7 +179,6 @@ async def _run(
     client_server.close()
     peer_server.close()
     await links.close()
-    log_writer.close()
     if failure is not None:
         raise failure
     log.info("node %d has stopped", identity.node)
