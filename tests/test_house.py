@@ -28,7 +28,7 @@ from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
 from quorate.raft.settings import Settings
 from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
-from quorate.runtime import driver, log_writer, peer_links
+from quorate.runtime import complaints, driver, keepalive, log_writer, peer_links, server
 from quorate.storage import frames, segments
 from quorate.wire import peer_hello, peer_link
 from quorate.wire.resp_client import ReplyLimits
@@ -121,10 +121,12 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
                 "HANDSHAKE_TIMEOUT_S",
                 "FIRST_BACKOFF_S",
                 "LONGEST_BACKOFF_S",
-                "COMPLAINT_PERIOD_S",
-                "MAX_COMPLAINTS_PER_PERIOD",
+                "MAX_STRANGERS",
             ],
         ),
+        (complaints, ["COMPLAINT_PERIOD_S", "MAX_COMPLAINTS_PER_PERIOD"]),
+        (keepalive, ["KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_PROBES"]),
+        (server, ["BACKLOG", "OTHER_FILES"]),
         (driver, ["CLIENT_TIME_US", "SLICE_BYTES"]),
         (log_writer, ["SLOW_SYNC_S", "QUICK_WRITES", "RETRY_PREPARATION_S"]),
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),

@@ -6,32 +6,35 @@ reached, or that takes them too slowly, are dropped: Raft expects that.
 """
 
 import asyncio
-import logging
 import random
-import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
 
 from quorate.clerk.addresses import parse_address
+from quorate.clerk.backoff import Backoff
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.messages import PeerMessage
+from quorate.runtime.complaints import Complaints
 from quorate.wire.errors import PeerProtocolError
 from quorate.wire.peer_hello import Hello, refuse_reason
 from quorate.wire.peer_link import PeerConnection
 
 FIRST_BACKOFF_S = 0.05
+"""The longest wait before a first call is repeated; it doubles with each further one."""
 LONGEST_BACKOFF_S = 1.0
+"""Where that stops."""
 HANDSHAKE_TIMEOUT_S = 5.0
+"""A connection that is not made by then, or on which nobody said who he is, is given up."""
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Messages are dropped while a link has more than this to send."""
-COMPLAINT_PERIOD_S = 60.0
-"""A server that keeps calling after it was refused is complained of once in this time."""
-MAX_COMPLAINTS_PER_PERIOD = 100
-"""More different complaints than these in one period are not logged."""
+MAX_STRANGERS = 16
+"""Connections on which nobody has said yet who he is; when one more comes, the oldest yields.
 
-log = logging.getLogger("quorate")
+Not the new one: a server says who it is as soon as it is connected, so who has waited longest is
+no server, and many of those must not keep one out.
+"""
 
 
 class Listener(Protocol):
@@ -52,24 +55,6 @@ class KnownPeers(Protocol):
 
     def remember_peer(self, node: NodeId, data_id: str) -> None:
         """Durably remembers it."""
-
-
-class Complaints:
-    """What is wrong with connections, in the log: not again and again, for callers call again."""
-
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, str], float] = {}
-
-    def tell(self, transport: asyncio.Transport, text: str) -> None:
-        """Logs one line, unless the same was logged of the same host within the last minute."""
-        now = time.monotonic()
-        told = self._told
-        while told and now - next(iter(told.values())) >= COMPLAINT_PERIOD_S:
-            del told[next(iter(told))]
-        host, port = (transport.get_extra_info("peername") or ("(closed)", 0))[:2]
-        if (host, text) not in told and len(told) < MAX_COMPLAINTS_PER_PERIOD:
-            told[host, text] = now
-            log.warning("peer connection %s:%s %s", host, port, text)
 
 
 class PeerProtocol(asyncio.Protocol):
@@ -105,6 +90,8 @@ class PeerProtocol(asyncio.Protocol):
         self._on_lost = on_lost
         self._connection = PeerConnection(mine)
         self._transport: asyncio.Transport | None = None
+        self._address = ("", 0)
+        self._is_unwanted = False
         self._handshake_limit: asyncio.TimerHandle
         self.peer: NodeId | None = None
         """Who is at the other end, once it is accepted."""
@@ -116,6 +103,12 @@ class PeerProtocol(asyncio.Protocol):
         self._transport = transport
         loop = asyncio.get_running_loop()
         self._handshake_limit = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_takes_too_long)
+        address = transport.get_extra_info("peername")
+        if address is None or self._is_unwanted:
+            transport.abort()  # it was reset before it was accepted, or it comes too late
+            return
+        # Now, for once the other side has reset the connection the kernel does not know any more.
+        self._address = address[:2]
         if self._mine.to is not None:
             transport.write(self._connection.greet())
 
@@ -127,8 +120,7 @@ class PeerProtocol(asyncio.Protocol):
             if self.peer is None and self._connection.hello is not None:
                 messages = self._judge(self._connection.hello)
         except PeerProtocolError as error:
-            self._complaints.tell(self._transport, f"broken off: {error}")
-            self._transport.close()
+            self.break_off(f"broken off: {error}")
             return
         if messages and self.peer is not None:
             self._on_messages(self.peer, messages)
@@ -147,9 +139,19 @@ class PeerProtocol(asyncio.Protocol):
             self._transport.write(b"".join([encode(message) for message in messages]))
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection, or sees that it ends as soon as it is made."""
+        self._is_unwanted = True
         if self._transport is not None:
             self._transport.close()
+
+    def break_off(self, complaint: str) -> None:
+        """Ends the connection and tells the log why."""
+        if self._transport is not None:
+            self._complain(complaint)
+        self.close()
+
+    def _complain(self, text: str) -> None:
+        self._complaints.tell(self._address, text, asyncio.get_running_loop().time())
 
     def _judge(self, theirs: Hello) -> list[PeerMessage]:
         assert self._transport is not None
@@ -160,7 +162,7 @@ class PeerProtocol(asyncio.Protocol):
                 "knows it: check its id"
             )
         if reason is not None:
-            self._complaints.tell(self._transport, f"refused: {reason}")
+            self._complain(f"refused: {reason}")
             self._transport.write(self._connection.refuse(reason))
             self._transport.close()
             return []
@@ -174,11 +176,7 @@ class PeerProtocol(asyncio.Protocol):
         return messages
 
     def _handshake_takes_too_long(self) -> None:
-        assert self._transport is not None
-        self._complaints.tell(
-            self._transport, f"broken off: no hello came within {HANDSHAKE_TIMEOUT_S:g} s"
-        )
-        self._transport.close()
+        self.break_off(f"broken off: no hello came within {HANDSHAKE_TIMEOUT_S:g} s")
 
 
 class PeerLinks:
@@ -209,6 +207,7 @@ class PeerLinks:
         self._outgoing: dict[NodeId, PeerProtocol] = {}
         self._incoming: dict[NodeId, PeerProtocol] = {}
         self._open: set[PeerProtocol] = set()
+        self._strangers: dict[PeerProtocol, None] = {}  # the oldest first
         self._callers: list[asyncio.Task[None]] = []
 
     def start(self, listener: Listener) -> None:
@@ -225,6 +224,13 @@ class PeerLinks:
             self._hello, on_accepted=self._incoming_accepted, on_lost=self._incoming_lost
         )
         self._open.add(protocol)
+        self._strangers[protocol] = None
+        if len(self._strangers) > MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.break_off(
+                f"broken off: {MAX_STRANGERS} later callers have not said who they are"
+            )
         return protocol
 
     def send(self, to: NodeId, messages: list[PeerMessage]) -> None:
@@ -261,6 +267,7 @@ class PeerLinks:
     # ------------------------------------------------------------------ incoming
 
     def _incoming_accepted(self, protocol: PeerProtocol, peer: NodeId) -> None:
+        self._strangers.pop(protocol, None)
         previous = self._incoming.get(peer)
         self._incoming[peer] = protocol
         if previous is not None:
@@ -268,6 +275,7 @@ class PeerLinks:
 
     def _incoming_lost(self, protocol: PeerProtocol) -> None:
         self._open.discard(protocol)
+        self._strangers.pop(protocol, None)
         if protocol.peer is not None and self._incoming.get(protocol.peer) is protocol:
             del self._incoming[protocol.peer]
             self._changed(protocol.peer, up=False)
@@ -279,12 +287,15 @@ class PeerLinks:
     # ------------------------------------------------------------------ outgoing
 
     async def _keep_calling(self, member: Member) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff = Backoff(
+            minimum_us=round(FIRST_BACKOFF_S * 1e6),
+            maximum_us=round(LONGEST_BACKOFF_S * 1e6),
+            rng=self._rng,
+        )
         while True:
             if await self._call(member):
-                backoff_s = FIRST_BACKOFF_S
-            await asyncio.sleep(backoff_s * (0.5 + self._rng.random() / 2))
-            backoff_s = min(LONGEST_BACKOFF_S, 2 * backoff_s)
+                backoff.reset()
+            await asyncio.sleep(backoff.next_us() / 1e6)
 
     async def _call(self, member: Member) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""

@@ -23,6 +23,7 @@ from quorate.raft.settings import Settings
 from quorate.runtime.client_server import ClientProtocol
 from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver, monotonic_us
+from quorate.runtime.keepalive import keep_alive
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
 from quorate.runtime.version import VERSION
@@ -30,10 +31,10 @@ from quorate.storage.identity import Identity, load_identity
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
 
-_BACKLOG = 1024
+BACKLOG = 1024
 """Connections that may wait to be accepted, as far as the system allows."""
-_OTHER_FILES = 64
-"""Open files besides those of clients: the log, the links, the event loop."""
+OTHER_FILES = 64
+"""Open files besides those of clients: the log, the links, the strangers, the event loop."""
 
 log = logging.getLogger("quorate")
 
@@ -159,10 +160,10 @@ async def _run(
     driver = Driver(node, loop, peers=links, log=log_writer)
     log_writer.start(driver.written)
     client_server = await loop.create_server(
-        lambda: ClientProtocol(driver), sock=client_socket, backlog=_BACKLOG
+        lambda: ClientProtocol(driver), sock=client_socket, backlog=BACKLOG
     )
     peer_server = await loop.create_server(
-        links.incoming_protocol, sock=peer_socket, backlog=_BACKLOG
+        links.incoming_protocol, sock=peer_socket, backlog=BACKLOG
     )
     log.info(
         "node %d of cluster %s serves clients on %s and peers on %s",
@@ -237,13 +238,14 @@ def _listening(address: str, kind: str) -> socket.socket:
     host, port = parse_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise StartError(
             f"cannot listen on the {kind} address {address}: {error.strerror or error}. "
             "Stop what uses it, or choose another"
         ) from error
     listening.setblocking(False)
+    keep_alive(listening)
     return listening
 
 
@@ -252,7 +254,7 @@ def _within_open_files(limits: NodeLimits) -> NodeLimits:
 
     Otherwise clients could take the one that the log needs for its next segment.
     """
-    wanted = limits.max_connections + _OTHER_FILES
+    wanted = limits.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return limits
@@ -260,7 +262,7 @@ def _within_open_files(limits: NodeLimits) -> NodeLimits:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed == wanted:
         return limits
-    connections = max(1, allowed - _OTHER_FILES)
+    connections = max(1, allowed - OTHER_FILES)
     log.warning(
         "at most %d clients may connect, not %d: this process may open only %d files. Raise "
         "that limit (`ulimit -Hn`)",

@@ -133,7 +133,11 @@ class PeerConnection:
             ) from error
 
     def _name(self) -> str:
-        return "a stranger" if self._theirs is None else f"node {self._theirs.sender}"
+        if self._theirs is not None:
+            return f"node {self._theirs.sender}"
+        if self._mine.to is not None:  # this side has called; who is there has not been said yet
+            return f"the server at the address of node {self._mine.to}"
+        return "a stranger"
 
     def _without_magic(self, data: bytes) -> bytes:
         """What is behind the magic, which may arrive in pieces."""
