@@ -71,6 +71,21 @@ def test_a_malformed_request_is_answered_and_ends_its_connection_alone(
         assert other.call("GET", "k") == b"v"
 
 
+def test_the_last_error_arrives_though_the_client_went_on_sending(cluster: Cluster) -> None:
+    # To close a socket while something is unread would reset the connection, error and all.
+    with cluster.connect(cluster.nodes[0]) as client:
+        client.send(b"*1\r\n:5\r\n" + b"x" * 4 * MIB)
+        assert client.replies(2) == [ErrorReply("ERR", "Protocol error: expected '$', got ':'")]
+        assert client.is_ended
+
+
+def test_a_client_that_sends_for_ever_after_its_error_is_cut_off(cluster: Cluster) -> None:
+    with cluster.connect(cluster.nodes[0]) as client:
+        client.send(b"*1\r\n:5\r\n")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            send_without_reading(client, b"PING\r\n", seconds=20)
+
+
 @pytest.mark.parametrize(
     ("request_", "error"),
     [

@@ -248,7 +248,7 @@ class Server:
                 self.clients[number].deliver(data)
         self.largest_output = max(self.largest_output, *bytes_to.values(), 0)
         self.largest_turn = max(self.largest_turn, bytes_to.total())
-        for number in ready.closing:
+        for number in ready.closing + ready.broken:
             if number in self.clients:
                 self.clients.pop(number).is_closed = True
                 self.node.close_connection(number, self.now)

@@ -47,6 +47,7 @@ class GatewayReady(msgspec.Struct):
         cancelled_reads: tickets of reads that nobody waits for any more.
         replies: bytes for connections: (connection id, bytes).
         closing: connections to be closed once their bytes are sent.
+        broken: the same for those whose clients broke the protocol and may still be sending.
         given_up: connections to be ended at once; the gateway has forgotten them.
     """
 
@@ -55,6 +56,7 @@ class GatewayReady(msgspec.Struct):
     cancelled_reads: list[int] = msgspec.field(default_factory=list)
     replies: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     closing: list[int] = msgspec.field(default_factory=list)
+    broken: list[int] = msgspec.field(default_factory=list)
     given_up: list[int] = msgspec.field(default_factory=list)
 
 
@@ -348,7 +350,8 @@ class Gateway:
             ready.replies.append((connection.id, output))
         if connection.is_idle:
             if connection.closing:
-                ready.closing.append(connection.id)
+                ended = ready.broken if connection.last_words else ready.closing
+                ended.append(connection.id)
         elif connection.next_ready_read() is not None and self._memory.is_full_of_replies:
             self._want_room[connection.id] = connection
         elif connection.can_move:

@@ -35,6 +35,8 @@ class NodeReady(msgspec.Struct, frozen=True):
         write: to be made durable; then `persisted`.
         replies: bytes for clients: (connection id, bytes).
         closing: connections to close once their bytes are sent.
+        broken: the same for clients that broke the protocol. They may still be sending, and are to
+            have a chance to see their error all the same.
         given_up: connections to end at once, since their clients hold up all others; the node has
             forgotten them.
     """
@@ -43,6 +45,7 @@ class NodeReady(msgspec.Struct, frozen=True):
     write: LogWrite | None
     replies: list[tuple[int, bytes]]
     closing: list[int]
+    broken: list[int]
     given_up: list[int]
 
 
@@ -157,6 +160,7 @@ class Node:
         """What has to be done now; see `NodeReady`. All of the one before is done."""
         replies: list[tuple[int, bytes]] = []
         closing: list[int] = []
+        broken: list[int] = []
         given_up: list[int] = []
         self._gateway.turn_begins()
         while True:
@@ -169,6 +173,7 @@ class Node:
             wanted = self._gateway.take_ready(now, has_leader=has_leader)
             replies += wanted.replies
             closing += wanted.closing
+            broken += wanted.broken
             given_up += wanted.given_up
             for ticket, query in wanted.reads:
                 self._replica.read(ticket, query)
@@ -180,7 +185,7 @@ class Node:
                 break
             self._replica.propose(now)
         ready = self.raft.take_ready(now)
-        return NodeReady(ready.messages, ready.write, replies, closing, given_up)
+        return NodeReady(ready.messages, ready.write, replies, closing, broken, given_up)
 
     def status(self) -> NodeStatus:
         """What this node says of itself."""

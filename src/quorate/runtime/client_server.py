@@ -5,6 +5,9 @@ from typing import cast
 
 from quorate.runtime.driver import Driver
 
+LINGER_S = 1.0
+"""How long what a client still sends is taken and dropped after its connection has ended."""
+
 
 class ClientProtocol(asyncio.Protocol):
     """One client. The driver is the only one who talks to it."""
@@ -14,6 +17,8 @@ class ClientProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._connection = 0
         self._closing = False
+        self._sends_no_more = False
+        self._linger: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------ from the socket
 
@@ -27,12 +32,15 @@ class ClientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The client has sent something."""
-        self._driver.client_data(self._connection, data)
+        if not self._closing:
+            self._driver.client_data(self._connection, data)
 
     def eof_received(self) -> bool:
         """The client sends no more. It may still read, so what is pending is answered first."""
-        self._driver.client_finished(self._connection)
-        return True
+        self._sends_no_more = True
+        if not self._closing:
+            self._driver.client_finished(self._connection)
+        return not self._closing
 
     def pause_writing(self) -> None:
         """The client does not take its replies in."""
@@ -45,6 +53,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is closed."""
         self._closing = True
+        if self._linger is not None:
+            self._linger.cancel()
         self._driver.client_lost(self._connection)
 
     # ------------------------------------------------------------------ from the driver
@@ -65,6 +75,25 @@ class ClientProtocol(asyncio.Protocol):
         assert self._transport is not None
         self._closing = True
         self._transport.close()
+
+    def finish_when_sent(self) -> None:
+        """The same, but whatever the client still sends does not keep him from his replies.
+
+        A socket that is closed while something is unread resets the connection, and the client may
+        never see the last replies, such as the error that says why. So they are followed by an end
+        of the stream, and the client has some time to close the connection himself.
+        """
+        if self._sends_no_more:
+            self.close_when_sent()
+            return
+        assert self._transport is not None
+        if self._closing:
+            return
+        self._closing = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        loop = asyncio.get_running_loop()
+        self._linger = loop.call_later(LINGER_S, self._transport.close)
 
     def abort(self) -> None:
         """Ends the connection at once."""

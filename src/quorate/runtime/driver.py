@@ -45,6 +45,9 @@ class ClientConnection(Protocol):
     def close_when_sent(self) -> None:
         """Ends the connection after what was sent."""
 
+    def finish_when_sent(self) -> None:
+        """The same, but whatever the client still sends does not keep him from his replies."""
+
     def abort(self) -> None:
         """Ends the connection at once."""
 
@@ -207,6 +210,9 @@ class Driver:
             for connection in ready.closing:
                 if connection in self._clients:
                     self._clients[connection].close_when_sent()
+            for connection in ready.broken:
+                if connection in self._clients:
+                    self._clients[connection].finish_when_sent()
             self._give_up(ready.given_up)
             if ready.write is None or not self._log.write(ready.write):
                 break

@@ -296,7 +296,7 @@ class SimulatedServer:
         for connection, data in ready.replies:
             if connection in self._streams:
                 self._streams[connection].send_to_client(data)
-        for connection in ready.closing + ready.given_up:
+        for connection in ready.closing + ready.broken + ready.given_up:
             if connection in self._streams:
                 self._streams[connection].break_off()
         if ready.write is not None:
