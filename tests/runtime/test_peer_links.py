@@ -18,7 +18,6 @@ import pytest
 from quorate.codec.peer import encode_message
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.messages import Forward, PeerMessage, RequestVote
-from quorate.runtime.local_ports import free_ports
 from quorate.runtime.peer_links import (
     FIRST_BACKOFF_S,
     HANDSHAKE_TIMEOUT_S,
@@ -74,7 +73,9 @@ class Peer:
         (address,) = (member.peer_address for member in self.members if member.id == self.node)
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self.links.incoming_protocol, host, int(port))
+        self._server = await loop.create_server(
+            self.links.incoming_protocol, host, int(port), reuse_port=True
+        )
         self.links.start(self)
 
     async def stop(self) -> None:
@@ -106,9 +107,21 @@ async def running(*peers: Peer) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def members() -> tuple[Member, ...]:
-    ports = free_ports(3)
-    return tuple(Member(NodeId(n), f"127.0.0.1:{port}") for n, port in enumerate(ports, 1))
+def members() -> Iterator[tuple[Member, ...]]:
+    """Three servers with ports that nobody else gets, whether or not they run.
+
+    Ports that were only found to be free were in use a moment later when many suites ran side by
+    side: a test failed, twice in 1,200 runs, because its server could not listen. So a socket
+    that does not listen holds each port; only who says SO_REUSEPORT too can listen there.
+    """
+    with contextlib.ExitStack() as holders:
+        members = []
+        for node in (ONE, TWO, THREE):
+            holder = holders.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+            members.append(Member(node, f"127.0.0.1:{holder.getsockname()[1]}"))
+        yield tuple(members)
 
 
 def vote(number: int) -> RequestVote:
@@ -236,7 +249,7 @@ def test_what_a_server_does_not_take_in_is_dropped_beyond_a_limit(
         message = Forward(1, 1, bytes(8 * MIB))
         most = MAX_UNSENT_BYTES // len(encode_message(message)) + 2  # one more is under way
         host, _, port = members[1].peer_address.rpartition(":")
-        with socket.create_server((host, int(port))) as listening:
+        with socket.create_server((host, int(port)), reuse_port=True) as listening:
             listening.setblocking(False)
             loop = asyncio.get_running_loop()
             async with running(one):
@@ -357,7 +370,7 @@ def test_who_calls_and_says_nothing_is_broken_off_in_time(
 @contextlib.contextmanager
 def listening_as(member: Member, *, backlog: int = 10) -> Iterator[socket.socket]:
     host, _, port = member.peer_address.rpartition(":")
-    with socket.create_server((host, int(port)), backlog=backlog) as listening:
+    with socket.create_server((host, int(port)), backlog=backlog, reuse_port=True) as listening:
         listening.setblocking(False)
         yield listening
 

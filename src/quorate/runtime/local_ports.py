@@ -13,11 +13,17 @@ _POLL_S = 0.05
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port now."""
-    try:
-        socket.create_server((LOOPBACK, port)).close()
-    except OSError:
-        return False
+    """Whether a server could listen on this port now.
+
+    It binds but never listens: a socket that listens, were it for an instant, would keep the very
+    server that the port belongs to from binding it.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
     return True
 
 
