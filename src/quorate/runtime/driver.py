@@ -23,7 +23,10 @@ from quorate.runtime.leadership_log import LeadershipLog
 CLIENT_TIME_US = 20_000
 """How long one turn takes in what clients have sent; what is left waits for the next turn."""
 SLICE_BYTES = 4 * 1024
-"""What a client has sent is taken in by so many bytes, a slice of each client in turn."""
+"""What a client has sent is taken in by so many bytes, and the clock looked at after each.
+
+What is left when the time is over goes by slices too, one of each client in turn.
+"""
 UNSENT_PERIOD_US = 100_000
 """How often it is looked at most how far clients have come that are behind with reading."""
 COMPLAINT_PERIOD_US = 10_000_000
@@ -136,12 +139,16 @@ class Driver:
         now = monotonic_us()
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
-        if len(data) <= SLICE_BYTES and now < self._clients_until_us:
-            self._node.client_data(connection, data, now)
-        else:
-            assert connection not in self._untaken, "nothing is read from a client that is paused"
-            self._untaken[connection] = memoryview(data)
-        if connection in self._untaken or self._node.is_congested(connection):
+        assert connection not in self._untaken, "nothing is read from a client that is paused"
+        rest = memoryview(data)
+        while rest and now < self._clients_until_us:
+            rest = self._take_slice(connection, rest, now)
+            if self._node.is_congested(connection):
+                break
+            now = monotonic_us()
+        if rest:
+            self._untaken[connection] = rest
+        if rest or self._node.is_congested(connection):
             self._pause(connection)
         self._schedule_turn()
 
@@ -247,12 +254,16 @@ class Driver:
         )
         while takeable and (now := monotonic_us()) < until:
             connection = takeable.popleft()
-            data = self._untaken.pop(connection)
-            self._node.client_data(connection, bytes(data[:SLICE_BYTES]), now)
-            if len(data) > SLICE_BYTES:
-                self._untaken[connection] = data[SLICE_BYTES:]  # behind the others
+            rest = self._take_slice(connection, self._untaken.pop(connection), now)
+            if rest:
+                self._untaken[connection] = rest  # behind the others
                 if not self._node.is_congested(connection):
                     takeable.append(connection)
+
+    def _take_slice(self, connection: int, data: memoryview, now: int) -> memoryview:
+        """Takes in the beginning of what a client has sent; returns the rest."""
+        self._node.client_data(connection, bytes(data[:SLICE_BYTES]), now)
+        return data[SLICE_BYTES:]
 
     # ------------------------------------------------------------------ clients that take little
 
