@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Plant = Callable[[pytest.MonkeyPatch], None]
 
-SEEDS = range(1, 51)
+SEEDS = range(1, 101)
 LIFE_US = 8 * SECOND_US
 
 

@@ -198,17 +198,17 @@ STALE = "a read by .* began at"
 
 BUGS = [
     (duplicates_are_not_detected, TWICE, 1),
-    (an_ordered_session_executes_despite_a_gap, ORDER, 4),
-    (acknowledged_numbers_are_executed_again, TWICE, 2),
-    (stored_replies_are_never_freed, "calls are not answered", 6),
+    (an_ordered_session_executes_despite_a_gap, ORDER, 1),
+    (acknowledged_numbers_are_executed_again, TWICE, 1),
+    (stored_replies_are_never_freed, "calls are not answered", 1),
     (the_waiter_of_an_overwritten_index_gets_its_reply, "was acknowledged", 2),
     (the_term_of_a_waiter_is_ignored, "was acknowledged", 2),
     (entries_are_applied_again_after_a_restart, "different states|times in", 1),
-    (a_read_is_served_before_its_index_is_applied, STALE, 2),
-    (a_read_index_serves_reads_that_came_after_it_was_asked_for, STALE, 11),
-    (an_expired_own_session_re_sends_in_a_new_one, TWICE, 9),
-    (a_submitted_write_that_is_given_up_is_called_not_executed, "not to be executed", 2),
-    (the_expiry_of_a_repeated_call_is_passed_on, TWICE, 4),
+    (a_read_is_served_before_its_index_is_applied, STALE, 1),
+    (a_read_index_serves_reads_that_came_after_it_was_asked_for, STALE, 2),
+    (an_expired_own_session_re_sends_in_a_new_one, TWICE, 4),
+    (a_submitted_write_that_is_given_up_is_called_not_executed, "not to be executed", 1),
+    (the_expiry_of_a_repeated_call_is_passed_on, TWICE, 9),
     (a_read_does_not_wait_for_earlier_writes, ORDER, 1),
 ]
 
@@ -225,7 +225,7 @@ def test_the_simulation_finds_it(
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in BUGS])
-def test_in_how_many_of_fifty_lives(
+def test_in_how_many_of_a_hundred_lives(
     plant: Callable[[pytest.MonkeyPatch], None], symptom: str, measure: Callable[..., None]
 ) -> None:
     measure(plant, symptom)

@@ -115,7 +115,7 @@ def a_full_disk_is_ignored(patches: pytest.MonkeyPatch) -> None:
     patches.setattr(MemoryFile, "write_at", careless)
 
 
-LOST = "found term .* on its disk, where|is down: |calls are not answered|given up is fenced"
+LOST = "found term .* on its disk, where|is down: |calls are not answered|this node has numbered"
 """A node finds another state than was synced, or damage that keeps it from starting, or uses the
 numbers of an earlier boot again."""
 
@@ -124,13 +124,13 @@ BUGS = [
     (the_log_is_not_synced, LOST, 1),
     (the_directory_is_not_synced, LOST, 1),
     (a_new_segment_is_not_synced_into_the_directory, LOST, 1),
-    (the_identity_is_not_synced_into_the_directory, LOST, 2),
-    (a_torn_tail_is_not_cut, LOST, 15),
-    (a_failed_sync_is_tried_again, LOST, 3),
+    (the_identity_is_not_synced_into_the_directory, LOST, 32),
+    (a_torn_tail_is_not_cut, LOST, 60),
+    (a_failed_sync_is_tried_again, LOST, 2),
     (what_is_recovered_is_not_made_durable, LOST, 3),
     (a_new_segment_forgets_the_vote, LOST, 1),
-    (the_boot_is_not_counted, ".", 1),
-    (a_full_disk_is_ignored, LOST, 5),
+    (the_boot_is_not_counted, ".", 2),
+    (a_full_disk_is_ignored, LOST, 7),
 ]
 
 
@@ -146,7 +146,7 @@ def test_the_simulation_finds_it(
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in BUGS])
-def test_in_how_many_of_fifty_lives(
+def test_in_how_many_of_a_hundred_lives(
     plant: Callable[[pytest.MonkeyPatch], None], symptom: str, measure: Callable[..., None]
 ) -> None:
     measure(plant, symptom)

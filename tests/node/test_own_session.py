@@ -330,7 +330,7 @@ def test_what_no_server_can_truly_say_of_a_write_leaves_its_outcome_unknown(
     ticket, operation = world.take_only(Submission)
     world.apply(operation)
     result = SubmissionOutcomes((nonsense, b"\x02"))
-    world.gateway.take_outcome(Completed(ticket, result), world.now)
+    world.gateway.take_outcome(Completed(ticket, result, is_hearsay=True), world.now)
     world.turn()
     assert world.replies(0) == ["UNKNOWN", 2]
     # The node goes on behind them.

@@ -365,6 +365,11 @@ def test_a_leader_of_two_terms_does_not_mix_them_up(leader: Server) -> None:
 # ---------------------------------------------------------------------- at a follower
 
 
+def told(ticket: int, result: OperationResult) -> Completed:
+    """What another server says."""
+    return Completed(ticket, result, is_hearsay=True)
+
+
 def test_a_follower_passes_submissions_on(follower: Server) -> None:
     follower.submit(write("a"), write("b", seq=2))
     (forward,) = follower.take(Forward)
@@ -372,7 +377,7 @@ def test_a_follower_passes_submissions_on(follower: Server) -> None:
     assert follower.take_outcomes() == []
     results = encode_results((result("A"), result("B")))
     follower.receive(2, ForwardAnswer(forward.id, 1, results))
-    assert follower.take_outcomes() == [Completed(1, result("A")), Completed(2, result("B"))]
+    assert follower.take_outcomes() == [told(1, result("A")), told(2, result("B"))]
     # The answer speaks for the leader's state; our own follows when we hear of the commitment.
     assert follower.machine.words == []
 
@@ -383,7 +388,7 @@ def test_answers_may_come_in_any_order(follower: Server) -> None:
     first, second = follower.take(Forward)
     follower.receive(2, ForwardAnswer(second.id, 1, encode_results((result("B"),))))
     follower.receive(2, ForwardAnswer(first.id, 1, encode_results((result("A"),))))
-    assert follower.take_outcomes() == [Completed(2, result("B")), Completed(1, result("A"))]
+    assert follower.take_outcomes() == [told(2, result("B")), told(1, result("A"))]
 
 
 def test_what_the_asked_server_refuses_may_have_been_proposed(follower: Server) -> None:
@@ -454,12 +459,12 @@ def test_a_keep_alive_has_one_outcome(follower: Server) -> None:
     (forward,) = follower.take(Forward)
     results: tuple[OperationResult, ...] = (result(), OpenedSession(9))
     follower.receive(2, ForwardAnswer(forward.id, 1, encode_results(results)))
-    assert follower.take_outcomes() == [Completed(1, result()), Completed(2, OpenedSession(9))]
+    assert follower.take_outcomes() == [told(1, result()), told(2, OpenedSession(9))]
     expired = SubmissionOutcomes((Refusal.SESSION_EXPIRED,))
     follower.submit(write())
     (forward,) = follower.take(Forward)
     follower.receive(2, ForwardAnswer(forward.id, 1, encode_results((expired,))))
-    assert follower.take_outcomes() == [Completed(1, expired)]
+    assert follower.take_outcomes() == [told(1, expired)]
 
 
 # ---------------------------------------------------------------------- passed on to this one

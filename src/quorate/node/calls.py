@@ -12,6 +12,7 @@ from quorate.codec.batch import Operation, OperationResult, Refusal, SubmissionO
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_call_result
+from quorate.replica.outcomes import Completed
 
 
 class PendingCall:
@@ -49,11 +50,11 @@ class Calls:
         """Whether this ticket is that of a call."""
         return ticket in self._submitted
 
-    def completed(self, ticket: int, result: OperationResult, _now: int) -> None:
+    def completed(self, outcome: Completed, _now: int) -> None:
         """The operation went through the log."""
-        call = self._submitted.pop(ticket)
-        in_doubt = call.submissions > 1 and _speaks_for_one_submission(result)
-        self._settle(call, UNKNOWN if in_doubt else encode_call_result(result))
+        call = self._submitted.pop(outcome.ticket)
+        in_doubt = call.submissions > 1 and _speaks_for_one_submission(outcome.result)
+        self._settle(call, UNKNOWN if in_doubt else encode_call_result(outcome.result))
 
     def not_proposed(self, ticket: int, now: int) -> None:
         """The submission reached no leader's log and never will."""

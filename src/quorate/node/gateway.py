@@ -232,8 +232,8 @@ class Gateway:
         ticket = outcome.ticket
         waiting = self._own_session if self._own_session.submitted(ticket) else self._calls
         match outcome:
-            case Completed(result=result):
-                waiting.completed(ticket, result, now)
+            case Completed():
+                waiting.completed(outcome, now)
             case NotProposed():
                 waiting.not_proposed(ticket, now)
             case Interrupted():

@@ -21,7 +21,6 @@ from quorate.codec.batch import (
     OpenedSession,
     OpenSession,
     Operation,
-    OperationResult,
     Refusal,
     Submission,
     SubmissionOutcomes,
@@ -30,6 +29,7 @@ from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_write_reply
 from quorate.raft.configuration import NodeId
+from quorate.replica.outcomes import Completed
 
 _MAX_SUBMISSION_BYTES = 1024 * 1024
 _INCARNATIONS_PER_BOOT = 1 << 20
@@ -97,10 +97,10 @@ class OwnSession:
         """Whether this ticket is one of this session's submissions."""
         return ticket in self._attempts
 
-    def completed(self, ticket: int, result: OperationResult, now: int) -> None:
+    def completed(self, outcome: Completed, now: int) -> None:
         """A submission went through the log."""
-        attempt = self._attempts.pop(ticket)
-        match result:
+        attempt = self._attempts.pop(outcome.ticket)
+        match outcome.result:
             case OpenedSession(session=session):
                 self._opening = False
                 self._session = session
@@ -108,7 +108,7 @@ class OwnSession:
                 self._used_at = now
             case SubmissionOutcomes(outcomes=outcomes):
                 if attempt.session == self._session:
-                    self._take_outcomes(attempt, outcomes, now)
+                    self._take_outcomes(attempt, outcomes, now, is_hearsay=outcome.is_hearsay)
             case _:
                 # A later incarnation of this node has a session: only its own writes count.
                 self._opening = False
@@ -210,7 +210,12 @@ class OwnSession:
         return writes
 
     def _take_outcomes(
-        self, attempt: _Attempt, outcomes: tuple[bytes | Refusal, ...], now: int
+        self,
+        attempt: _Attempt,
+        outcomes: tuple[bytes | Refusal, ...],
+        now: int,
+        *,
+        is_hearsay: bool,
     ) -> None:
         if Refusal.SESSION_EXPIRED in outcomes:
             self._expire()
@@ -224,10 +229,12 @@ class OwnSession:
                 case Refusal.BEYOND_WINDOW:
                     self._repeat(attempt)
                     self._retry_at = now + self._limits.retry_delay_us
+                case Refusal.STALE if write.slot.reply is not None:
+                    pass  # it was given up and is fenced
                 case _:
-                    # STALE is for writes that were given up; those have their reply. Nothing
-                    # else can be true of what this node numbers itself: another server that
-                    # says so does not tell the outcome.
+                    # Nothing else can be true of what this node numbers itself. Another server
+                    # that says so does not tell the outcome.
+                    assert is_hearsay, f"{outcome} for a write that this node has numbered"
                     self._settle(write, UNKNOWN)
         self._pop_answered()
 

@@ -8,10 +8,15 @@ from quorate.codec.batch import OperationResult
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False):
-    """The operation went through the log; this is its result, whether it executed or not."""
+    """The operation went through the log; this is its result, whether it executed or not.
+
+    `is_hearsay`: another server says so. Its answer is well formed and fits the operation, but
+    whether it is true is not known here, as it is of what this server has applied itself.
+    """
 
     ticket: int
     result: OperationResult
+    is_hearsay: bool = False
 
 
 class NotProposed(msgspec.Struct, frozen=True, gc=False):

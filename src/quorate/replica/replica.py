@@ -185,7 +185,7 @@ class Replica(Generic[QueryT, ResultT]):
                 data = encode_results(results) if ours else None
                 self._raft.answer_forward(proposal, data)
             case tickets if ours:
-                self._complete(tickets, results)
+                self._complete(tickets, results, is_hearsay=False)
             case tickets:
                 # Another entry is committed at our index, so ours never will be.
                 self._outcomes.extend(NotProposed(ticket) for ticket in tickets)
@@ -194,15 +194,17 @@ class Replica(Generic[QueryT, ResultT]):
         batch = self._forwarded.pop(outcome.ticket)
         match outcome:
             case ForwardAnswered(data=data) if (results := _results_of(batch, data)) is not None:
-                self._complete([ticket for ticket, _ in batch], results)
+                self._complete([ticket for ticket, _ in batch], results, is_hearsay=True)
             case ForwardAnswered() | ForwardRefused() | ForwardLost():
                 # A refusal too: if the network delivered the request twice, it speaks for one
                 # copy only, and the other may be in the log.
                 self._outcomes.extend(Interrupted(ticket) for ticket, _ in batch)
 
-    def _complete(self, tickets: Sequence[int], results: Sequence[OperationResult]) -> None:
+    def _complete(
+        self, tickets: Sequence[int], results: Sequence[OperationResult], *, is_hearsay: bool
+    ) -> None:
         for ticket, result in zip(tickets, results, strict=True):
-            self._outcomes.append(Completed(ticket, result))
+            self._outcomes.append(Completed(ticket, result, is_hearsay))
 
     def _interrupt_if_deposed(self) -> None:
         # Who is still waiting then does so for an entry of an earlier leadership. Its fate is

@@ -153,9 +153,11 @@ class World:
         So there is always somebody to whom a server that has been left behind can lie.
         """
         addresses = [_address(node) for node in self._servers]
+        # Long names make long elements: writes span sectors, and can be torn.
+        suffix = self._rng.choice((b"", b"-" + b"x" * 100))
         clerks = [
             ClerkClient(
-                b"clerk-%d" % number,
+                b"clerk-%d%b" % (number, suffix),
                 servers=addresses,
                 dial=self._dial,
                 scheduler=self._scheduler,
@@ -167,7 +169,9 @@ class World:
             for number, calls in enumerate((1, 1, 4))
         ]
         roamers = [
-            self._plain_client(b"plain-%d" % number, addresses, _draw_client_settings(self._rng))
+            self._plain_client(
+                b"plain-%d%b" % (number, suffix), addresses, _draw_client_settings(self._rng)
+            )
             for number in range(2)
         ]
         readers = [
@@ -293,6 +297,7 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
             forward_timeout_us=rng.choice((200_000, 1_000_000)),
             max_appends_in_flight=rng.choice((1, 4, 8)),
             max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
+            max_write_bytes=rng.choice((1, 512, 8 * 1024 * 1024)),
         ),
         limits=NodeLimits(
             command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
