@@ -19,6 +19,7 @@ _COMMANDS = {
     "append": "quorate.cli.operations",
     "get": "quorate.cli.operations",
     "delete": "quorate.cli.operations",
+    "check": "quorate.cli.check",
 }
 
 
