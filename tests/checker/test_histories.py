@@ -84,6 +84,26 @@ GOOD = {
         C:                [append a ...
         D:   [get ]               [get ab]
     """,
+    "of two equal appends, the one that returns later is the one that happened": """
+        A: [append a               ]
+        B:  [put p]
+        C:           [append a          ]
+        D:             [get pa]
+        E:                                [get pa]
+    """,
+    "an append that follows a pending put of the same": """
+        A:     [put a ...
+        B:   [append a   ]
+        C: [get aa  ]
+    """,
+    "the same value twice, by way of a delete": """
+        A: [append a] [get a] [delete] [append a] [get a]
+    """,
+    "a put of nothing that only a length tells of": """
+        A: [append aa]
+        B:             [append b =1]
+        C:             [put            ]
+    """,
     "lengths and counts": """
         A: [append ab =2] [append c =3] [delete =1] [delete =0]
     """,
@@ -195,6 +215,17 @@ def test_where_it_broke(drawn: Drawn) -> None:
     assert worst is not None
     assert worst.blocked == history[2]
     assert worst.linearization == (history[0], history[4], history[1])
+
+
+def test_what_returns_later_is_not_to_blame_for_what_came_before(drawn: Drawn) -> None:
+    history = drawn("""
+        A: [put a] [put b] [put c  ]
+        B:                   [get a    ]
+    """)
+    worst = check(history).worst
+    assert worst is not None
+    assert worst.blocked == history[3]
+    assert worst.linearization == tuple(history[:3])
 
 
 def test_keys_are_independent(drawn: Drawn) -> None:

@@ -70,7 +70,7 @@ def believable(draw: st.DrawFn) -> list[Operation]:
     return draw(st.permutations(history))
 
 
-@settings(max_examples=400)
+@settings(max_examples=1500)
 @given(history=st.lists(operations(), min_size=1, max_size=6) | believable())
 def test_it_finds_a_linearization_exactly_if_there_is_one(
     linearizable: Callable[..., bool],
