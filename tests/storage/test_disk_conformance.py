@@ -1,20 +1,23 @@
-"""What every Disk does, the simulator's and the real one."""
+"""What every Disk does: the simulator's, the lab's and the real one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from quorate.lab.persister import Persister
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
 from quorate.storage.errors import DiskFailedError
 from quorate.storage.memory_disk import MemoryDisk
 
 
-@pytest.fixture(params=["memory", "directory"])
+@pytest.fixture(params=["memory", "directory", "persister"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if request.param == "memory":
         yield MemoryDisk()
+    elif request.param == "persister":
+        yield Persister()
     else:
         with DirectoryDisk(tmp_path) as directory:
             yield directory
