@@ -1,0 +1,197 @@
+"""The course's Raft over the production core and store: `Make`, `Start`, `GetState`, `Kill`.
+
+A thin driver: what comes in is fed to the core at once, one turn later the core is drained, its
+messages become calls (`peer_calls`) and its writes reach the persister when they are complete.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from quorate.lab.costs import Costs
+from quorate.lab.network import ClientEnd
+from quorate.lab.peer_calls import PeerCalls, node_id
+from quorate.lab.persister import Persister
+from quorate.raft.configuration import Member, NodeId
+from quorate.raft.core import Raft
+from quorate.raft.messages import PeerMessage
+from quorate.raft.ready import LogWrite
+from quorate.raft.settings import Settings
+from quorate.sim.channel import Channel
+from quorate.sim.tasks import Tasks
+from quorate.storage.store import Store
+
+SEGMENT_SIZE = 64 * 1024
+"""Of the log, in bytes: small, since each crash copies the files."""
+_REQUEST_IDS_PER_BOOT = 1 << 40
+
+Command = int | str
+"""What the tests replicate."""
+
+_encode_command = msgspec.msgpack.Encoder().encode
+_decode_command = msgspec.msgpack.Decoder(Command).decode
+
+
+class StartResult(msgspec.Struct, frozen=True):
+    """The answer of `start`; index and term say nothing unless `is_leader`."""
+
+    index: int
+    term: int
+    is_leader: bool
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a server believes of itself."""
+
+    term: int
+    is_leader: bool
+
+
+class ApplyMessage(msgspec.Struct, frozen=True):
+    """A committed command, for the service above."""
+
+    command: Command
+    command_index: int
+
+
+def open_store(persister: Persister, *, me: int, servers: int) -> Store:
+    """Opens what a persister holds; a new one becomes that of a member of a new cluster.
+
+    Args:
+        persister: what the server's former lives have saved.
+        me: its number, from 0.
+        servers: how many there are.
+    """
+    if not persister.names():
+        Store.initialize(
+            persister,
+            cluster_id="lab",
+            node=node_id(me),
+            data_id=f"lab-{me}",
+            members=tuple(Member(node_id(server)) for server in range(servers)),
+            segment_size=SEGMENT_SIZE,
+        )
+    return Store.open(persister, segment_size=SEGMENT_SIZE)
+
+
+class RaftServer:
+    """One life of one Raft server (the course's `Make`); also its service `Raft`.
+
+    Args:
+        tasks: tell the time.
+        ends: to each server, itself included.
+        me: its number, from 0.
+        persister: what its former lives have saved, and where it saves.
+        settings: of Raft; without a no-op, since the tests count indices from the first command.
+        rng: for its chances.
+        costs: what a write costs in virtual time.
+
+    Attributes:
+        apply_channel: committed commands, in order.
+        persister: likewise.
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        ends: Sequence[ClientEnd],
+        me: int,
+        persister: Persister,
+        *,
+        settings: Settings,
+        rng: random.Random,
+        costs: Costs,
+    ) -> None:
+        assert not settings.no_op, "the tests count log indices from the first command"
+        self.apply_channel: Channel[ApplyMessage] = Channel()
+        self.persister = persister
+        self._tasks = tasks
+        self._costs = costs
+        self._store = open_store(persister, me=me, servers=len(ends))
+        self._calls = PeerCalls(tasks, ends, me, self._receive)
+        self._raft = Raft(
+            node_id(me),
+            durable=self._store.durable_state,
+            settings=settings,
+            rng=rng,
+            now=tasks.now,
+            first_request_id=self._store.identity.boot * _REQUEST_IDS_PER_BOOT + 1,
+        )
+        self._is_dead = False
+        self._turn_is_due = False
+        self._timer: int | None = None
+        self._schedule_turn()
+
+    # ------------------------------------------------------------------ the course's face
+
+    def start(self, command: Command) -> StartResult:
+        """Has the command replicated, if this is the leader; never waits."""
+        term = self._raft.current_term
+        if self._is_dead:
+            return StartResult(-1, term, is_leader=False)
+        entry = self._raft.propose(_encode_command(command), self._tasks.now)
+        if entry is None:
+            return StartResult(-1, term, is_leader=False)
+        self._schedule_turn()
+        return StartResult(entry.index, entry.term, is_leader=True)
+
+    def get_state(self) -> State:
+        """What this server believes."""
+        return State(self._raft.current_term, self._raft.is_leader)
+
+    def kill(self) -> None:
+        """Ends this life. What it has saved stays saved; what was being written never was."""
+        self._is_dead = True
+        self._calls.end()
+
+    async def handle(self, method: str, arguments: bytes) -> bytes:
+        """Another server calls `Raft.<Message>`."""
+        return await self._calls.handle(method, arguments)
+
+    # ------------------------------------------------------------------ the driver
+
+    def _receive(self, sender: NodeId, message: PeerMessage) -> None:
+        self._raft.receive(sender, message, self._tasks.now)
+        self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._tasks.scheduler.after(0, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        if self._is_dead:
+            return
+        now = self._tasks.now
+        for entry in self._raft.take_events(now).committed:
+            self.apply_channel.put(ApplyMessage(_decode_command(entry.data), entry.index))
+        ready = self._raft.take_ready(now)
+        for envelope in ready.messages:
+            self._calls.send(envelope)
+        if ready.write is not None:
+            written = partial(self._written, ready.write)
+            self._tasks.scheduler.after(self._costs.write_us, written)
+        self._set_timer()
+
+    def _written(self, write: LogWrite) -> None:
+        if self._is_dead:
+            return
+        self._store.append(write)
+        self._store.sync()
+        self._raft.persisted(write.number, self._tasks.now)
+        self._schedule_turn()
+
+    def _set_timer(self) -> None:
+        due = self._raft.deadline()
+        if due is not None and (self._timer is None or due < self._timer):
+            self._timer = due
+            self._tasks.scheduler.at(due, partial(self._wake, due))
+
+    def _wake(self, due: int) -> None:
+        if self._timer == due and not self._is_dead:
+            self._timer = None
+            self._raft.wake(self._tasks.now)
+            self._schedule_turn()

@@ -1,0 +1,56 @@
+"""The tests of the Raft lab in the course's order, each in two settings of the core."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from quorate.lab import raft_agreement, raft_elections, raft_persistence
+from quorate.lab.scenario import Scenario
+from quorate.lab.world import World
+from quorate.raft.settings import Settings
+
+PRODUCTION = Settings(election_timeout_us=300_000, no_op=False)
+"""PreVote and CheckQuorum, as in production. No no-op: the tests count from the first command."""
+FIGURE_2 = Settings(election_timeout_us=300_000, pre_vote=False, check_quorum=False, no_op=False)
+"""Nothing but Figure 2 of the paper."""
+
+RaftTest = Callable[[World, Settings], Coroutine[Any, Any, None]]
+
+_TESTS: tuple[tuple[str, RaftTest], ...] = (
+    ("TestInitialElection2A", raft_elections.initial_election),
+    ("TestReElection2A", raft_elections.reelection),
+    ("TestManyElections2A", raft_elections.many_elections),
+    ("TestBasicAgree2B", raft_agreement.basic_agree),
+    ("TestRPCBytes2B", raft_agreement.rpc_bytes),
+    ("TestFollowerFailure2B", raft_agreement.progressive_failure),
+    ("TestLeaderFailure2B", raft_agreement.leader_failure),
+    ("TestFailAgree2B", raft_agreement.fail_agree),
+    ("TestFailNoAgree2B", raft_agreement.fail_no_agree),
+    ("TestConcurrentStarts2B", raft_agreement.concurrent_starts),
+    ("TestRejoin2B", raft_agreement.rejoin),
+    ("TestBackup2B", raft_agreement.backup),
+    ("TestCount2B", raft_agreement.count),
+    ("TestPersist12C", raft_persistence.persist_1),
+    ("TestPersist22C", raft_persistence.persist_2),
+    ("TestPersist32C", raft_persistence.persist_3),
+    ("TestFigure82C", raft_persistence.figure_8),
+    ("TestUnreliableAgree2C", raft_persistence.unreliable_agree),
+    ("TestFigure8Unreliable2C", raft_persistence.figure_8_unreliable),
+    ("TestReliableChurn2C", raft_persistence.reliable_churn),
+    ("TestUnreliableChurn2C", raft_persistence.unreliable_churn),
+)
+
+
+def _scenarios(variant: str, settings: Settings) -> tuple[Scenario, ...]:
+    return tuple(
+        Scenario(name=name, part=name[-2:], variant=variant, run=partial(_run, test, settings))
+        for name, test in _TESTS
+    )
+
+
+async def _run(test: RaftTest, settings: Settings, world: World) -> None:
+    await test(world, settings)
+
+
+RAFT_SCENARIOS = _scenarios("figure2", FIGURE_2) + _scenarios("production", PRODUCTION)
+"""All of them, first with nothing but Figure 2."""
