@@ -3,10 +3,12 @@
 What the course calls `config`. Its helpers have the course's waits, limits and words.
 """
 
+import msgspec
+
 from quorate.lab.errors import CheckFailedError
 from quorate.lab.network import LabServer
 from quorate.lab.persister import Persister
-from quorate.lab.raft_server import Command, RaftServer, StartResult
+from quorate.lab.raft_server import ApplyCommand, ApplySnapshot, Command, RaftServer, StartResult
 from quorate.lab.results import SECOND_US, Lab
 from quorate.lab.world import World
 from quorate.raft.settings import Settings
@@ -18,8 +20,22 @@ ATTEMPT_US = 2 * SECOND_US
 WAIT_POLLS = 30
 LONGEST_POLL_MS = 1280
 
+SNAPSHOT_INTERVAL = 10
+"""A service that takes snapshots does so after each command whose index and one is a multiple."""
+
 TERM_CHANGED = object()
 """What `wait` gives when a newer term makes the wait pointless."""
+
+
+class _Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """What the service of the tests with snapshots puts into one: all that it was ever given."""
+
+    last_index: int
+    commands: list[Command]
+
+
+_encode_snapshot = msgspec.msgpack.Encoder().encode
+_decode_snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
 
 
 class RaftHarness:
@@ -30,6 +46,7 @@ class RaftHarness:
         servers: how many.
         settings: of Raft.
         reliable: whether the network is.
+        takes_snapshots: whether the service above Raft does, in each server.
 
     Attributes:
         servers: likewise.
@@ -39,7 +56,13 @@ class RaftHarness:
     """
 
     def __init__(
-        self, world: World, servers: int, settings: Settings, *, reliable: bool = True
+        self,
+        world: World,
+        servers: int,
+        settings: Settings,
+        *,
+        reliable: bool = True,
+        takes_snapshots: bool = False,
     ) -> None:
         self.servers = servers
         self.rafts: list[RaftServer | None] = [None] * servers
@@ -48,6 +71,7 @@ class RaftHarness:
         self._world = world
         self._network = world.network
         self._settings = settings
+        self._takes_snapshots = takes_snapshots
         self._lives = [0] * servers
         # For each server: all it has ever delivered, by index. A crash forgets nothing.
         self._logs: list[dict[int, Command]] = [{} for _ in range(servers)]
@@ -139,9 +163,34 @@ class RaftHarness:
     # ------------------------------------------------------------------ what is applied
 
     async def _read_applied(self, server: int, raft: RaftServer) -> None:
+        last_index = self._install(server, self.persisters[server].read_snapshot())
         while True:
-            message = await raft.apply_channel.take()
-            self._applied(server, message.command_index, message.command)
+            match await raft.apply_channel.take():
+                case ApplyCommand(command, index):
+                    if index != last_index + 1:
+                        raise CheckFailedError(
+                            f"apply error: server {server} apply out of order {index}"
+                        )
+                    self._applied(server, index, command)
+                    if self._takes_snapshots and (index + 1) % SNAPSHOT_INTERVAL == 0:
+                        raft.snapshot(index, self._snapshot_of(server, index))
+                    last_index = index
+                case ApplySnapshot(snapshot, _, index):
+                    last_index = self._install(server, snapshot)
+                    if last_index != index:
+                        raise CheckFailedError(f"server {server} snapshot doesn't match {index}")
+
+    def _snapshot_of(self, server: int, index: int) -> bytes:
+        log = self._logs[server]
+        return _encode_snapshot(_Snapshot(index, [log[each] for each in range(1, index + 1)]))
+
+    def _install(self, server: int, data: bytes) -> int:
+        """Goes on from a snapshot, which may be none; gives the last index in it."""
+        if not data:
+            return 0
+        snapshot = _decode_snapshot(data)
+        self._logs[server] = dict(enumerate(snapshot.commands, 1))
+        return snapshot.last_index
 
     def _applied(self, server: int, index: int, command: Command) -> None:
         for other, log in enumerate(self._logs):
@@ -150,10 +199,7 @@ class RaftHarness:
                     f"apply error: commit index={index} server={server} {command} "
                     f"!= server={other} {log[index]}"
                 )
-        log = self._logs[server]
-        if index > 1 and index - 1 not in log:
-            raise CheckFailedError(f"apply error: server {server} apply out of order {index}")
-        log[index] = command
+        self._logs[server][index] = command
         self._highest_index = max(self._highest_index, index)
 
     def committed(self, index: int) -> tuple[int, Command | None]:

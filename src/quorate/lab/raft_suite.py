@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from quorate.lab import raft_agreement, raft_elections, raft_persistence
+from quorate.lab import raft_agreement, raft_elections, raft_persistence, raft_snapshots
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
 from quorate.raft.settings import Settings
@@ -38,12 +38,24 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
     ("TestFigure8Unreliable2C", raft_persistence.figure_8_unreliable),
     ("TestReliableChurn2C", raft_persistence.reliable_churn),
     ("TestUnreliableChurn2C", raft_persistence.unreliable_churn),
+    ("TestSnapshotBasic2D", raft_snapshots.basic),
+    ("TestSnapshotInstall2D", raft_snapshots.install),
+    ("TestSnapshotInstallUnreliable2D", raft_snapshots.install_unreliable),
+    ("TestSnapshotInstallCrash2D", raft_snapshots.install_crash),
+    ("TestSnapshotInstallUnCrash2D", raft_snapshots.install_unreliable_crash),
+    ("TestSnapshotAllCrash2D", raft_snapshots.all_crash),
 )
 
 
 def _scenarios(variant: str, settings: Settings) -> tuple[Scenario, ...]:
     return tuple(
-        Scenario(name=name, part=name[-2:], variant=variant, run=partial(_run, test, settings))
+        Scenario(
+            name=name,
+            part=name[-2:],
+            variant=variant,
+            run=partial(_run, test, settings),
+            waits_for="snapshots" if name.endswith("2D") else "",
+        )
         for name, test in _TESTS
     )
 
