@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_VENV := build/docs-venv
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
 
-.PHONY: help demo test lint check format coverage soak docs clean
+.PHONY: help demo lab test lint check format coverage soak docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /	/' | expand -t 12
@@ -18,6 +18,9 @@ demo: $(INSTALLED)  ## three real servers, killed and restarted under load, in h
 test: $(INSTALLED)  ## all tests but the long ones, in two stages
 	$(RUN) pytest -n logical -m "not processes and not soak"
 	$(RUN) pytest -m "processes and not soak"
+
+lab: $(INSTALLED)  ## the course's tests in virtual time, with the course's own lines
+	$(VENV)/bin/quorate lab
 
 lint: $(INSTALLED)  ## ruff, mypy, import-linter
 	$(RUN) ruff check

@@ -14,6 +14,7 @@ _COMMANDS = {
     "serve": "quorate.cli.serve",
     "up": "quorate.cli.up",
     "demo": "quorate.cli.demo.command",
+    "lab": "quorate.cli.lab.command",
     "status": "quorate.cli.status",
     "put": "quorate.cli.operations",
     "append": "quorate.cli.operations",

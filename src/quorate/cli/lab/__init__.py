@@ -1,0 +1,1 @@
+"""`quorate lab`: the course's tests on all cores, and what they print."""

@@ -1,0 +1,58 @@
+"""One run of one scenario, as it is given to a process, recorded and replayed."""
+
+import gc
+import signal
+from collections.abc import Callable
+
+import msgspec
+
+from quorate.lab.edition import Edition
+from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.suite import find
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run, and how; two runs of one job on the virtual clock are the same.
+
+    Attributes:
+        name: the scenario's.
+        variant: the scenario's.
+        seed: decides all that is left to chance.
+        clock: how time passes.
+        edition: of the course.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    clock: ClockKind
+    edition: Edition
+
+    @property
+    def command(self) -> str:
+        """The command that runs this again."""
+        words = ["quorate lab", self.name, f"--variant {self.variant}", f"--seed {self.seed}"]
+        if self.clock is not ClockKind.VIRTUAL:
+            words.append(f"--clock {self.clock}")
+        if self.edition is not Edition.Y2018:
+            words.append(f"--edition {self.edition}")
+        return " ".join(words)
+
+
+def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Runs it to its end; see `run_scenario`."""
+    scenario = find(job.name, job.variant)
+    try:
+        return run_scenario(
+            scenario, seed=job.seed, clock=job.clock, edition=job.edition, report=report
+        )
+    except Exception as error:
+        error.add_note(f"run this again with: {job.command}")
+        raise
+    finally:
+        gc.collect()
+
+
+def prepare_worker() -> None:
+    """Begins the life of a process that runs jobs: Ctrl-C is for its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

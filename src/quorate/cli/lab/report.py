@@ -1,0 +1,68 @@
+"""What `quorate lab` prints besides the course's own lines: failures, summaries, the verdict."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import click
+
+from quorate.cli.lab.job import Job
+from quorate.lab.results import SECOND_US
+from quorate.lab.runner import ClockKind, Outcome
+from quorate.lab.scenario import Scenario
+
+VARIANTS = {
+    "figure2": "Raft as in Figure 2 of the paper",
+    "production": "Raft with PreVote and CheckQuorum",
+}
+"""What each variant of a test runs on."""
+
+
+def heading(variant: str) -> str:
+    """The line above all tests of a variant."""
+    return f"--- {VARIANTS[variant]}"
+
+
+def print_failure(job: Job, outcome: Outcome) -> None:
+    """What Go prints of a failed test, and how to see it again."""
+    seconds = outcome.duration_us / SECOND_US
+    click.echo(f"--- FAIL: {job.name} ({seconds:.2f}s)")
+    click.echo(f"    {outcome.failure}")
+    for line in outcome.details.splitlines():
+        click.echo(f"    {line}")
+    click.echo(f"    seed {job.seed}; run it again with: {job.command}")
+
+
+def print_waiting(scenarios: Iterable[Scenario]) -> None:
+    """Which tests cannot pass yet, and why."""
+    waiting: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for scenario in scenarios:
+        if scenario.waits_for:
+            waiting[scenario.waits_for][scenario.name] = None
+    for reason, names in waiting.items():
+        click.echo(f"not run, waiting for {reason}: {', '.join(names)}")
+
+
+def print_summary(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+    """How often each test ran and failed, and how to see each failure again."""
+    runs: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for job, outcome in outcomes:
+        runs[job.name, job.variant].append(outcome)
+    click.echo(f"{'test':<44} {'variant':<12} {'runs':>5} {'failed':>6} {'seconds each':>16}")
+    for (name, variant), found in runs.items():
+        failed = sum(outcome.failure is not None for outcome in found)
+        durations = sorted(outcome.duration_us / SECOND_US for outcome in found)
+        spread = f"{durations[0]:.1f} to {durations[-1]:.1f}"
+        click.echo(f"{name:<44} {variant:<12} {len(found):>5} {failed:>6} {spread:>16}")
+    for job, outcome in outcomes:
+        if outcome.failure is not None:
+            print_failure(job, outcome)
+
+
+def print_verdict(outcomes: Sequence[tuple[Job, Outcome]], wall_s: float) -> None:
+    """`PASS` or `FAIL`, and how long it took."""
+    failed = any(outcome.failure is not None for _, outcome in outcomes)
+    lived = sum(outcome.duration_us for _, outcome in outcomes) / SECOND_US
+    is_virtual = any(job.clock is ClockKind.VIRTUAL for job, _ in outcomes)
+    note = f" ({lived:,.1f} s of virtual time)" if is_virtual else ""
+    click.echo("FAIL" if failed else "PASS")
+    click.echo(f"{'FAIL' if failed else 'ok'}  quorate/lab  {wall_s:.3f}s{note}")
