@@ -14,6 +14,12 @@ PRODUCTION = Settings(election_timeout_us=300_000, no_op=False)
 FIGURE_2 = Settings(election_timeout_us=300_000, pre_vote=False, check_quorum=False, no_op=False)
 """Nothing but Figure 2 of the paper."""
 
+RAFT_VARIANTS = {
+    "figure2": "Raft as in Figure 2 of the paper",
+    "production": "Raft with PreVote and CheckQuorum",
+}
+"""What the variants are."""
+
 RaftTest = Callable[[World, Settings], Coroutine[Any, Any, None]]
 
 _TESTS: tuple[tuple[str, RaftTest], ...] = (

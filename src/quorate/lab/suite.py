@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 
-from quorate.lab.raft_suite import RAFT_SCENARIOS
+from quorate.lab.raft_suite import RAFT_SCENARIOS, RAFT_VARIANTS
 from quorate.lab.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = RAFT_SCENARIOS
 """All of them, in the order in which they run."""
+
+VARIANTS: dict[str, str] = RAFT_VARIANTS
+"""What each variant of a test runs on."""
 
 
 def find(name: str, variant: str) -> Scenario:

@@ -13,7 +13,6 @@ from quorate.cli.lab.job import Job
 from quorate.cli.lab.pool import run_here, run_on_all_cores
 from quorate.cli.lab.record import Record
 from quorate.cli.lab.report import (
-    VARIANTS,
     heading,
     print_failure,
     print_summary,
@@ -23,7 +22,7 @@ from quorate.cli.lab.report import (
 from quorate.lab.edition import Edition
 from quorate.lab.runner import ClockKind, Outcome
 from quorate.lab.scenario import Scenario
-from quorate.lab.suite import choose
+from quorate.lab.suite import VARIANTS, choose
 
 UNFINISHED = Path("quorate-lab.jsonl")
 """Where a run of many seeds notes what it has done, unless told otherwise."""

@@ -9,12 +9,7 @@ from quorate.cli.lab.job import Job
 from quorate.lab.results import SECOND_US
 from quorate.lab.runner import ClockKind, Outcome
 from quorate.lab.scenario import Scenario
-
-VARIANTS = {
-    "figure2": "Raft as in Figure 2 of the paper",
-    "production": "Raft with PreVote and CheckQuorum",
-}
-"""What each variant of a test runs on."""
+from quorate.lab.suite import VARIANTS
 
 
 def heading(variant: str) -> str:

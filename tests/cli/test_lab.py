@@ -1,0 +1,160 @@
+"""`quorate lab`: what it prints, and how it goes on after an interruption."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from quorate.cli.lab.command import lab
+from quorate.cli.lab.job import Job
+from quorate.cli.lab.record import Record
+from quorate.cli.lab.report import print_failure, print_summary, print_verdict
+from quorate.lab.edition import Edition
+from quorate.lab.runner import ClockKind, Outcome
+from quorate.lab.suite import SCENARIOS, VARIANTS
+
+Lab = Callable[..., Result]
+
+BACKUP = Job(
+    name="TestBackup2B",
+    variant="production",
+    seed=17,
+    clock=ClockKind.VIRTUAL,
+    edition=Edition.Y2018,
+)
+
+
+@pytest.fixture
+def run_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(lab, [str(each) for each in arguments])
+
+
+def outcome(failure: str | None = None) -> Outcome:
+    return Outcome(
+        name=BACKUP.name,
+        variant=BACKUP.variant,
+        seed=BACKUP.seed,
+        lines=[],
+        results=[],
+        failure=failure,
+        details="",
+        duration_us=12_340_000,
+        trace=0,
+    )
+
+
+def test_one_test_prints_its_two_lines_and_the_verdict(run_lab: Lab) -> None:
+    ended = run_lab("BasicAgree", "--variant", "production")
+    assert ended.exit_code == 0, ended.output
+    lines = ended.output.splitlines()
+    assert lines[:2] == ["--- Raft with PreVote and CheckQuorum", "Test (2B): basic agreement ..."]
+    assert lines[2].startswith("  ... Passed --   0.")
+    assert lines[3] == "PASS"
+    assert lines[4].startswith("ok  quorate/lab  ")
+
+
+def test_several_tests_run_on_all_cores_and_print_in_order(run_lab: Lab) -> None:
+    ended = run_lab("2A", "BasicAgree")
+    assert ended.exit_code == 0, ended.output
+    titles = [line for line in ended.output.splitlines() if line.startswith("Test")]
+    expected = [
+        "Test (2A): initial election ...",
+        "Test (2A): election after network failure ...",
+        "Test (2A): multiple elections ...",
+        "Test (2B): basic agreement ...",
+    ]
+    assert titles == 2 * expected
+
+
+def test_tests_that_wait_for_something_are_named(run_lab: Lab) -> None:
+    ended = run_lab("TestSnapshotBasic2D")
+    assert "not run, waiting for snapshots: TestSnapshotBasic2D" in ended.output
+
+
+def test_an_unknown_test_is_a_usage_error(run_lab: Lab) -> None:
+    ended = run_lab("9Z")
+    assert ended.exit_code == 2
+    assert "no test of the lab fits '9Z'" in ended.output
+
+
+def test_many_seeds_end_with_a_summary_and_leave_nothing_behind(
+    run_lab: Lab, tmp_path: Path
+) -> None:
+    ended = run_lab("BasicAgree", "--count", 3)
+    assert ended.exit_code == 0, ended.output
+    rows = [line.split() for line in ended.output.splitlines() if line.startswith("TestBasic")]
+    assert [row[:4] for row in rows] == [
+        ["TestBasicAgree2B", "figure2", "3", "0"],
+        ["TestBasicAgree2B", "production", "3", "0"],
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_record_holds_is_not_run_again(run_lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    with Record(path) as record:
+        record.add(BACKUP, outcome("planted: nobody else would say this"))
+    ended = run_lab(
+        "Backup", "--variant", "production", "--seed", 16, "--count", 2, "--record", path
+    )
+    assert ended.exit_code == 1
+    assert "planted" in ended.output
+    with Record(path) as record:
+        assert {job.seed for job in record.done} == {16, 17}
+        assert record.done[BACKUP].failure is not None
+
+
+def test_a_line_that_an_interruption_cut_off_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    with Record(path) as record:
+        record.add(BACKUP, outcome())
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    with Record(path) as record:
+        assert list(record.done) == [BACKUP]
+    assert path.read_bytes() == whole
+
+
+def test_an_outcome_of_other_code_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    with Record(path) as record:
+        record.add(BACKUP, outcome())
+    line = path.read_bytes()
+    path.write_bytes(line.replace(line[9:17], b"00000000"))
+    with Record(path) as record:
+        assert record.done == {}
+
+
+def test_a_file_that_is_no_record_is_refused_and_kept(run_lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("my notes\n")
+    ended = run_lab("BasicAgree", "--record", path)
+    assert ended.exit_code != 0
+    assert "is no record of `quorate lab`" in str(ended.exception)
+    assert path.read_text() == "my notes\n"
+
+
+def test_a_failure_says_what_failed_and_how_to_see_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_failure(BACKUP, outcome("expected one leader, got none"))
+    assert capsys.readouterr().out.splitlines() == [
+        "--- FAIL: TestBackup2B (12.34s)",
+        "    expected one leader, got none",
+        "    seed 17; run it again with: quorate lab TestBackup2B --variant production --seed 17",
+    ]
+
+
+def test_the_summary_and_the_verdict_count_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [(BACKUP, outcome("no")), (BACKUP, outcome())]
+    print_summary(outcomes)
+    print_verdict(outcomes, 1.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:4] == ["TestBackup2B", "production", "2", "1"]
+    assert lines[-2:] == ["FAIL", "FAIL  quorate/lab  1.500s (24.7 s of virtual time)"]
+
+
+def test_every_variant_has_a_heading() -> None:
+    assert {scenario.variant for scenario in SCENARIOS} == set(VARIANTS)
