@@ -21,8 +21,8 @@ takes time as well (`costs`).
 
 import random
 from collections import deque
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
 
 from quorate.lab.costs import Costs
 from quorate.sim.tasks import Future, Tasks
@@ -40,7 +40,7 @@ CHECK_US = 100 * MILLISECOND_US
 class Service(Protocol):
     """What a server offers under one name: remote methods."""
 
-    async def handle(self, method: str, arguments: bytes) -> bytes:
+    def handle(self, method: str, arguments: bytes) -> Coroutine[Any, Any, bytes]:
         """Executes a method; may take as long as it likes.
 
         Args:
@@ -63,10 +63,10 @@ class LabServer:
         self.busy_until = 0
         self._services = services
 
-    async def handle(self, method: str, arguments: bytes) -> bytes:
+    def handle(self, method: str, arguments: bytes) -> Coroutine[Any, Any, bytes]:
         """Executes `Service.Method`."""
         service, _, name = method.rpartition(".")
-        return await self._services[service].handle(name, arguments)
+        return self._services[service].handle(name, arguments)
 
 
 class ClientEnd:

@@ -5,8 +5,9 @@ messages become calls (`peer_calls`) and its writes reach the persister when the
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -165,9 +166,9 @@ class RaftServer:
         self._is_dead = True
         self._calls.end()
 
-    async def handle(self, method: str, arguments: bytes) -> bytes:
+    def handle(self, method: str, arguments: bytes) -> Coroutine[Any, Any, bytes]:
         """Another server calls `Raft.<Message>`."""
-        return await self._calls.handle(method, arguments)
+        return self._calls.handle(method, arguments)
 
     # ------------------------------------------------------------------ the driver
 

@@ -54,22 +54,18 @@ class Scheduler:
             LivenessError: time stands still, because things happen at one time without an end.
         """
         while self._queue and self._queue[0][0] <= time:
-            self._do_next()
+            self.step()
             after_each()
         self.now = max(self.now, self._pace.wait_until(time))
 
-    def run_while(self, goes_on: Callable[[], bool]) -> None:
-        """Lets things happen one after another, as long as this says so.
+    def step(self) -> None:
+        """Lets the next thing happen when it is due.
 
         Raises:
-            LivenessError: nothing is left to be done; or time stands still, as in `run_until`.
+            LivenessError: there is none; or time stands still, as in `run_until`.
         """
-        while goes_on():
-            if not self._queue:
-                raise LivenessError("everybody waits for somebody else")
-            self._do_next()
-
-    def _do_next(self) -> None:
+        if not self._queue:
+            raise LivenessError("everybody waits for somebody else")
         due, _, action = heapq.heappop(self._queue)
         now = self._pace.wait_until(due)
         if now != self.now:

@@ -1,6 +1,7 @@
 """Coroutines on a scheduler: what has to wait in the middle is written from top to bottom.
 
-Deterministic: what is ready goes on in the order in which it became ready. An exception in a task
+Deterministic: whenever something has happened, those that it made ready go on, in the order in
+which they became ready, until all wait; then the next thing happens. An exception in a task
 that nobody awaits when it happens ends the run: it comes out of the scheduler.
 """
 
@@ -89,13 +90,8 @@ class Task(Future[T]):
             awaited.wait(self)
 
     def make_ready(self) -> None:
-        """Lets it go on soon."""
-        self._tasks.make_ready(self)
-
-    def wake(self) -> None:
-        """Lets it go on now."""
-        self._tasks.make_ready(self)
-        self._tasks.run_ready()
+        """Lets it go on: behind all that are ready already."""
+        self._tasks.ready.append(self)
 
     def close(self) -> None:
         """Ends it where it waits; `finally` clauses run now."""
@@ -116,7 +112,7 @@ class _Sleep:
 
     def wait(self, task: Task[Any]) -> None:
         """Lets the task go on when the time has come."""
-        self._scheduler.at(self._until, task.wake)
+        self._scheduler.at(self._until, task.make_ready)
 
 
 class Tasks:
@@ -124,14 +120,16 @@ class Tasks:
 
     Args:
         scheduler: tells the time, and wakes those who sleep.
+
+    Attributes:
+        scheduler: likewise.
+        ready: the tasks that go on next, in order.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
+        self.ready: deque[Task[Any]] = deque()
         self._alive: dict[Task[Any], None] = {}
-        self._ready: deque[Task[Any]] = deque()
-        self._is_running = False
-        self._run_is_due = False
 
     @property
     def now(self) -> int:
@@ -142,7 +140,7 @@ class Tasks:
         """Lets a coroutine run by itself; it begins soon, not yet."""
         task = Task(self, coroutine)
         self._alive[task] = None
-        self.make_ready(task)
+        self.ready.append(task)
         return task
 
     def sleep(self, duration_us: int) -> _Sleep:
@@ -153,46 +151,29 @@ class Tasks:
         """Lets a coroutine run to its end, and everything else as long.
 
         Raises:
-            LivenessError: it waits for what never comes.
+            LivenessError: it waits for what never comes, or somebody never waits.
             BaseException: whatever it, or a task that nobody awaits, has raised.
         """
         task = self.spawn(coroutine)
-        self.scheduler.run_while(lambda: not task.is_done)
+        steps = 0
+        while not task.is_done:
+            if self.ready:
+                self.ready.popleft().step()
+                steps += 1
+                if steps > MAX_AT_ONCE:
+                    raise LivenessError(f"more than {MAX_AT_ONCE} steps of tasks at {self.now} us")
+            else:
+                steps = 0
+                self.scheduler.step()
         return task.value
 
     def cancel_all(self) -> None:
         """No task goes on."""
-        self._ready.clear()
+        self.ready.clear()
         while self._alive:
             task, _ = self._alive.popitem()
             task.close()
 
-    def make_ready(self, task: Task[Any]) -> None:
-        """Lets a task go on soon: behind all that are ready already."""
-        self._ready.append(task)
-        if not (self._is_running or self._run_is_due):
-            self._run_is_due = True
-            self.scheduler.after(0, self._run_due)
-
     def forget(self, task: Task[Any]) -> None:
         """A task has ended."""
         del self._alive[task]
-
-    def _run_due(self) -> None:
-        self._run_is_due = False
-        self.run_ready()
-
-    def run_ready(self) -> None:
-        """Lets all that are ready go on, until all wait."""
-        if self._is_running:
-            return
-        self._is_running = True
-        steps = 0
-        try:
-            while self._ready:
-                self._ready.popleft().step()
-                steps += 1
-                if steps > MAX_AT_ONCE:
-                    raise LivenessError(f"more than {MAX_AT_ONCE} steps of tasks at {self.now} us")
-        finally:
-            self._is_running = False
