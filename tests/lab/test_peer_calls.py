@@ -31,6 +31,7 @@ class Two:
         self.tasks = Tasks(Scheduler())
         self.network = LabNetwork(self.tasks, random.Random(1), VIRTUAL)
         self.received: list[list[tuple[NodeId, PeerMessage]]] = [[], []]
+        self.lost: list[list[NodeId]] = [[], []]
         self.calls = [self._calls(0), self._calls(1)]
 
     def _calls(self, me: int) -> PeerCalls:
@@ -44,6 +45,7 @@ class Two:
             ends,
             me,
             lambda sender, message: self.received[me].append((sender, message)),
+            self.lost[me].append,
         )
         self.network.add_server(me, LabServer({"Raft": calls}))
         return calls
@@ -112,6 +114,19 @@ def test_what_has_no_answer_ends_its_call_with_nothing_after_a_while() -> None:
         two.calls[1].send(Envelope(ZERO, answer(1)))
         await two.tasks.sleep(1_000)
         assert two.received[0] == []
+
+    two.run(story())
+
+
+def test_each_call_that_has_failed_is_told() -> None:
+    two = Two()
+    two.network.enable((0, 1), enabled=False)
+
+    async def story() -> None:
+        for number in (1, 2):
+            two.calls[0].send(Envelope(ONE, request(number)))
+        await two.tasks.sleep(100_000)
+        assert two.lost == [[ONE, ONE], []]
 
     two.run(story())
 

@@ -43,6 +43,7 @@ class PeerCalls:
         ends: to each server, itself included, by their numbers from 0.
         me: this server's number.
         receive: takes in a message.
+        lost: is told of each call to a server that has failed, which is sooner than time-outs tell.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class PeerCalls:
         ends: Sequence[ClientEnd],
         me: int,
         receive: Callable[[NodeId, PeerMessage], None],
+        lost: Callable[[NodeId], None] = lambda _: None,
     ) -> None:
         self._tasks = tasks
         self._ends = ends
         self._sender = bytes((me,))
         self._receive = receive
+        self._lost = lost
         self._open: dict[tuple[NodeId, int], Future[bytes]] = {}
         self._expiries: deque[tuple[int, NodeId, int]] = deque()
         self._is_over = False
@@ -94,7 +97,11 @@ class PeerCalls:
         return await call
 
     def _replied(self, sender: NodeId, reply: Future[bytes | None]) -> None:
-        if reply.value and not self._is_over:
+        if self._is_over:
+            return
+        if reply.value is None:
+            self._lost(sender)
+        elif reply.value != _NO_ANSWER:
             self._receive(sender, decode_message(reply.value))
 
     def _expire(self) -> None:

@@ -122,7 +122,7 @@ class RaftServer:
         self._tasks = tasks
         self._costs = costs
         self._store = open_store(persister, me=me, servers=len(ends))
-        self._calls = PeerCalls(tasks, ends, me, self._receive)
+        self._calls = PeerCalls(tasks, ends, me, self._receive, self._lost)
         self._raft = Raft(
             node_id(me),
             durable=self._store.durable_state,
@@ -174,6 +174,11 @@ class RaftServer:
 
     def _receive(self, sender: NodeId, message: PeerMessage) -> None:
         self._raft.receive(sender, message, self._tasks.now)
+        self._schedule_turn()
+
+    def _lost(self, peer: NodeId) -> None:
+        """A call has failed: like a link that broke and was made anew, what was on it is lost."""
+        self._raft.link_changed(peer, up=True, now=self._tasks.now)
         self._schedule_turn()
 
     def _schedule_turn(self) -> None:
