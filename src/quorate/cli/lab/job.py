@@ -1,6 +1,5 @@
 """One run of one scenario, as it is given to a process, recorded and replayed."""
 
-import gc
 import signal
 from collections.abc import Callable
 
@@ -49,8 +48,6 @@ def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome
     except Exception as error:
         error.add_note(f"run this again with: {job.command}")
         raise
-    finally:
-        gc.collect()
 
 
 def prepare_worker() -> None:
