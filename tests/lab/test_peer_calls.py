@@ -6,7 +6,7 @@ from typing import Any
 
 from quorate.lab.costs import VIRTUAL
 from quorate.lab.network import LabNetwork, LabServer
-from quorate.lab.peer_calls import PeerCalls, node_id
+from quorate.lab.peer_calls import TOLD_IN_A_ROW, PeerCalls, node_id
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage, RequestVote, RequestVoteAnswer
 from quorate.raft.ready import Envelope
@@ -118,15 +118,25 @@ def test_what_has_no_answer_ends_its_call_with_nothing_after_a_while() -> None:
     two.run(story())
 
 
-def test_each_call_that_has_failed_is_told() -> None:
+def test_calls_that_have_failed_are_told_until_the_server_seems_out_of_reach() -> None:
     two = Two()
-    two.network.enable((0, 1), enabled=False)
+
+    async def call(numbers: range) -> None:
+        for number in numbers:
+            two.calls[0].send(Envelope(ONE, request(number)))
+            await two.tasks.sleep(1_000)
+            two.calls[1].send(Envelope(ZERO, answer(number)))
+            await two.tasks.sleep(100_000)
 
     async def story() -> None:
-        for number in (1, 2):
-            two.calls[0].send(Envelope(ONE, request(number)))
-        await two.tasks.sleep(100_000)
-        assert two.lost == [[ONE, ONE], []]
+        two.network.enable((0, 1), enabled=False)
+        await call(range(1, 10))
+        assert two.lost == [TOLD_IN_A_ROW * [ONE], []]
+        two.network.enable((0, 1), enabled=True)
+        await call(range(10, 11))
+        two.network.enable((0, 1), enabled=False)
+        await call(range(11, 12))
+        assert two.lost == [(TOLD_IN_A_ROW + 1) * [ONE], []]
 
     two.run(story())
 
