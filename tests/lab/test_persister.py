@@ -29,7 +29,7 @@ def write(store: Store, number: int, data: bytes) -> None:
 
 
 def entries(persister: Persister) -> list[bytes]:
-    return [entry.data for entry in Store.open(persister.copy()).durable_state.entries]
+    return [entry.data for entry in Store.open(persister.copy()).take_durable_state().entries]
 
 
 def test_a_new_one_is_empty() -> None:

@@ -125,7 +125,7 @@ class RaftServer:
         self._calls = PeerCalls(tasks, ends, me, self._receive, self._lost)
         self._raft = Raft(
             node_id(me),
-            durable=self._store.durable_state,
+            durable=self._store.take_durable_state(),
             settings=settings,
             rng=rng,
             now=tasks.now,
