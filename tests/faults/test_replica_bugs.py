@@ -11,7 +11,6 @@ from quorate.node import calls
 from quorate.node.connection import Connection
 from quorate.node.node import Node
 from quorate.node.own_session import OwnSession, PendingWrite
-from quorate.node.results import NOT_EXECUTED
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import ForwardedProposal
 from quorate.replica.outcomes import Completed
@@ -176,9 +175,9 @@ def a_submitted_write_that_is_given_up_is_called_not_executed(
 ) -> None:
     give_up = OwnSession.give_up
 
-    def certain(self: OwnSession, write: PendingWrite) -> None:
-        self._settle(write, NOT_EXECUTED)
-        give_up(self, write)
+    def certain(self: OwnSession, write: PendingWrite, refusal: bytes) -> None:
+        self._settle(write, refusal)
+        give_up(self, write, refusal)
 
     patches.setattr(OwnSession, "give_up", certain)
 

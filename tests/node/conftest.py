@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quorate.node.limits import NodeLimits
+    from quorate.raft.settings import Settings
     from quorate.replica.sessions import SessionLimits
 
 SECOND = 1_000_000
@@ -193,6 +194,7 @@ class Server:
             durable=self.disk.state,
             rng=self._cluster.rng,
             now=self._cluster.now,
+            settings=self._cluster.settings,
             limits=self._cluster.limits,
             session_limits=self._cluster.session_limits,
             info=NodeInfo(
@@ -280,6 +282,7 @@ class Cluster:
         size: the nodes have the ids 1 to `size`.
         limits: of all nodes.
         session_limits: the replicated ones.
+        settings: of Raft.
         seed: of the election timeouts.
     """
 
@@ -289,11 +292,13 @@ class Cluster:
         *,
         limits: NodeLimits | None = None,
         session_limits: SessionLimits | None = None,
+        settings: Settings | None = None,
         seed: int = 0,
     ) -> None:
         self.rng = random.Random(seed)
         self.limits = limits
         self.session_limits = session_limits
+        self.settings = settings
         self.now = 0
         self.network: list[Packet] = []
         self.held: list[Packet] = []

@@ -186,7 +186,7 @@ class World:
 
     def turn(self) -> None:
         for _ in range(100):
-            ready = self.gateway.take_ready(self.now, has_leader=self.has_leader)
+            ready = self.gateway.take_ready(self.now, can_submit=self.has_leader)
             self.under_way += ready.operations
             self.reads.update(ready.reads)
             for ticket in ready.cancelled_reads:

@@ -1155,6 +1155,26 @@ def test_who_knows_no_other_leader_forwards_nothing(new_server: type[Server]) ->
     assert server.take(Forward) == []
 
 
+def test_with_forwarding_off_the_leader_is_asked_for_nothing(new_server: type[Server]) -> None:
+    server = led_by(new_server(settings=Settings(forwarding=False)), 3)
+    assert not server.raft.forward(8, b"please", server.now)
+    server.raft.read(5, server.now)
+    server.settle()
+    assert server.take(Forward) == []
+    assert server.take(ReadIndex) == []
+
+
+def test_with_forwarding_off_a_read_waits_until_the_server_leads_itself(
+    new_server: type[Server],
+) -> None:
+    server = new_server(settings=Settings(forwarding=False))
+    server.raft.read(5, server.now)
+    server.win_election()
+    answer_all(server, 2, 3)
+    answer_all(server, 2, 3)
+    assert server.reads == [ReadyRead(5, 1)]
+
+
 def test_who_does_not_lead_refuses_what_is_forwarded(new_server: type[Server]) -> None:
     """And does nothing with it."""
     server = led_by(new_server(settings=PRODUCTION), 3)

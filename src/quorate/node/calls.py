@@ -11,7 +11,7 @@ unknown: else one that had sent its write once would do it again in a new sessio
 from quorate.codec.batch import Operation, OperationResult, Refusal, SubmissionOutcomes
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
-from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_call_result
+from quorate.node.results import UNKNOWN, encode_call_result
 from quorate.replica.outcomes import Completed
 
 
@@ -89,10 +89,15 @@ class Calls:
         """When there is something to submit, if a leader is known then."""
         return self._retry_at if self._waiting else None
 
-    def give_up(self, call: PendingCall) -> None:
-        """Settles a call whose time is over."""
+    def give_up(self, call: PendingCall, refusal: bytes) -> None:
+        """Settles a call that is not waited for any longer.
+
+        Args:
+            call: the call.
+            refusal: the reply if it was not executed and never will be.
+        """
         self._waiting.pop(call, None)
-        self._settle(call, UNKNOWN if call.submissions else NOT_EXECUTED)
+        self._settle(call, UNKNOWN if call.submissions else refusal)
 
     def _submit_again(self, call: PendingCall) -> None:
         if call.slot.reply is None:

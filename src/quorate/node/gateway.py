@@ -98,7 +98,8 @@ class Gateway:
             OrderedDict()
         )
         self._pending_bytes = 0
-        self._has_leader = False
+        self._can_submit = False
+        self._refusal: bytes | None = None
 
     # ------------------------------------------------------------------ connections
 
@@ -258,18 +259,27 @@ class Gateway:
         """All replies that were given out are sent, but for what `client_unsent` has told."""
         self._memory.turn_begins()
 
-    def take_ready(self, now: int, *, has_leader: bool) -> GatewayReady:
+    def take_ready(
+        self, now: int, *, can_submit: bool, refusal: bytes | None = None
+    ) -> GatewayReady:
         """What is to be done now; see `GatewayReady`.
 
         Args:
             now: in microseconds.
-            has_leader: whether operations can be submitted at all.
+            can_submit: whether operations can be submitted at all.
+            refusal: what is answered at once to everything that needs a leader, because this
+                node cannot reach one; None if it can, or may soon.
         """
         ready = GatewayReady()
         ready.given_up = self._memory.take_given_up(now)
         for connection_id in ready.given_up:
             self.close_connection(connection_id, now)
-        self._give_up(now, ready)
+        self._refusal = refusal
+        if refusal is None:
+            self._give_up_due(now, ready)
+        else:
+            while self._unanswered:
+                self._give_up_first(ready, write_refusal=refusal, read_refusal=refusal)
         for slot in self._own_session.take_settled():
             self._settled(slot)
         for slot in self._calls.take_settled():
@@ -277,8 +287,8 @@ class Gateway:
         for connection in self._take_movable():
             self._flush(connection, ready, now)
         ready.reads, self._new_reads = self._new_reads, []
-        self._has_leader = has_leader
-        if has_leader:
+        self._can_submit = can_submit
+        if can_submit:
             self._submit(ready, now)
         return ready
 
@@ -286,10 +296,12 @@ class Gateway:
         """When something is given up or repeated; at once if a connection has more to do."""
         if self._dirty or (self._want_room and self._memory.has_room_next_turn):
             return now
+        if self._unanswered and self._refusal is not None:
+            return now  # they were begun after the others had been refused
         due: list[int | None] = [self._memory.deadline()]
         if self._unanswered:
             due.append(next(iter(self._unanswered)).deadline)
-        if self._has_leader:
+        if self._can_submit:
             due += [self._own_session.deadline(), self._calls.deadline()]
         return min((time for time in due if time is not None), default=None)
 
@@ -303,25 +315,30 @@ class Gateway:
             self._calls.submit_as(ticket, call)
             ready.operations.append((ticket, call.operation))
 
-    def _give_up(self, now: int, ready: GatewayReady) -> None:
+    def _give_up_due(self, now: int, ready: GatewayReady) -> None:
         while self._unanswered and next(iter(self._unanswered)).deadline <= now:
-            slot, pending = self._unanswered.popitem(last=False)
-            match pending:
-                case PendingWrite():
-                    self._own_session.give_up(pending)
-                case PendingCall():
-                    self._calls.give_up(pending)
-                case PendingRead(ticket=ticket):
-                    del self._reads[ticket]
-                    ready.cancelled_reads.append(ticket)
-                    slot.reply = READ_UNAVAILABLE
-                    self._settled(slot)
-                case None:
-                    # It is the first of the backlog: whatever was before it came earlier.
-                    self._pending_bytes -= slot.size
-                    reply = READ_UNAVAILABLE if slot.kind is Read else NOT_EXECUTED
-                    slot.connection.skip_backlog(reply)
-                    self._dirty[slot.connection.id] = slot.connection
+            self._give_up_first(ready, write_refusal=NOT_EXECUTED, read_refusal=READ_UNAVAILABLE)
+
+    def _give_up_first(
+        self, ready: GatewayReady, *, write_refusal: bytes, read_refusal: bytes
+    ) -> None:
+        """Settles the oldest request; with its refusal if it was not executed and never will be."""
+        slot, pending = self._unanswered.popitem(last=False)
+        match pending:
+            case PendingWrite():
+                self._own_session.give_up(pending, write_refusal)
+            case PendingCall():
+                self._calls.give_up(pending, write_refusal)
+            case PendingRead(ticket=ticket):
+                del self._reads[ticket]
+                ready.cancelled_reads.append(ticket)
+                slot.reply = read_refusal
+                self._settled(slot)
+            case None:
+                # It is the first of the backlog: whatever was before it came earlier.
+                self._pending_bytes -= slot.size
+                slot.connection.skip_backlog(read_refusal if slot.kind is Read else write_refusal)
+                self._dirty[slot.connection.id] = slot.connection
 
     def _settled(self, slot: Slot) -> None:
         self._unanswered.pop(slot, None)

@@ -14,6 +14,7 @@ from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
 from quorate.node.gateway import Gateway
 from quorate.node.limits import NodeLimits
+from quorate.node.results import encode_not_leader
 from quorate.node.status import NodeInfo, NodeStatus
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
@@ -85,10 +86,11 @@ class Node:
     ) -> None:
         self._id = node
         self._info = info or NodeInfo()
+        self._settings = settings or Settings()
         self.raft = Raft(
             node,
             durable=durable,
-            settings=settings or Settings(),
+            settings=self._settings,
             rng=rng,
             now=now,
             first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
@@ -169,8 +171,9 @@ class Node:
                 self._gateway.take_outcome(outcome, now)
             for read in reads:
                 self._gateway.read_ready(read)
-            has_leader = self.raft.leader is not None
-            wanted = self._gateway.take_ready(now, has_leader=has_leader)
+            wanted = self._gateway.take_ready(
+                now, can_submit=self._can_submit, refusal=self._refusal()
+            )
             replies += wanted.replies
             closing += wanted.closing
             broken += wanted.broken
@@ -207,13 +210,26 @@ class Node:
             version=self._info.version,
         )
 
-    def _view(self) -> NodeView:
+    @property
+    def _can_submit(self) -> bool:
+        return self.raft.is_leader or (self._settings.forwarding and self.raft.leader is not None)
+
+    def _refusal(self) -> bytes | None:
+        """The answer to everything that needs the leader, if this server does not reach it."""
+        if self._settings.forwarding or self.raft.is_leader:
+            return None
+        return encode_not_leader(self._leader_address())
+
+    def _leader_address(self) -> str | None:
         leader = self.raft.leader
         member = None if leader is None else self.raft.configuration.member(leader)
+        return None if member is None else member.client_address
+
+    def _view(self) -> NodeView:
         keys = self.state.query(Count())
         assert isinstance(keys, int)
         return NodeView(
             status=self.status(),
-            leader_address=None if member is None else member.client_address,
+            leader_address=self._leader_address(),
             keys=keys,
         )

@@ -27,7 +27,7 @@ from quorate.codec.batch import (
 )
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
-from quorate.node.results import NOT_EXECUTED, UNKNOWN, encode_write_reply
+from quorate.node.results import UNKNOWN, encode_write_reply
 from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed
 
@@ -172,15 +172,20 @@ class OwnSession:
             return self._retry_at
         return max(self._retry_at, self._used_at + self._limits.session_keepalive_us)
 
-    def give_up(self, write: PendingWrite) -> None:
-        """Settles a write whose time is over."""
+    def give_up(self, write: PendingWrite, refusal: bytes) -> None:
+        """Settles a write that is not waited for any longer.
+
+        Args:
+            write: the write.
+            refusal: the reply if it was not executed and never will be.
+        """
         self._pop_answered()
         if write.seq == 0:
             never_executed = True
         else:
             # One that is not the first is not fenced yet: it may still be submitted.
             never_executed = write.submissions == 0 and write is self._outstanding[0]
-        self._settle(write, NOT_EXECUTED if never_executed else UNKNOWN)
+        self._settle(write, refusal if never_executed else UNKNOWN)
         self._pop_answered()
 
     # ------------------------------------------------------------------ inside

@@ -21,6 +21,16 @@ NOT_EXECUTED = encode_error(
 )
 READ_UNAVAILABLE = encode_error("UNAVAILABLE", "the read could not be confirmed in time")
 
+
+def encode_not_leader(leader_address: str | None) -> bytes:
+    """The refusal of a server that neither leads nor forwards.
+
+    Args:
+        leader_address: the client address of the leader, if it is known.
+    """
+    return encode_error("NOTLEADER", leader_address or "no leader is known")
+
+
 _REFUSALS = {
     Refusal.STALE: encode_error(
         "STALE", "this number is at or below the acknowledged ones and will not be executed"

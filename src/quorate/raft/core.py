@@ -162,7 +162,7 @@ class Raft:
         """Asks from which index on a read that begins now is linearizable (§6.4).
 
         The answer comes as a `ReadyRead` with this ticket; it waits, through elections if need
-        be, until some leader can tell.
+        be, until some leader can tell: with forwarding off only this server itself.
         """
         self._observe(now)
         if isinstance(self._role, Leader):
@@ -174,12 +174,12 @@ class Raft:
         """Passes proposals on to the leader.
 
         Returns:
-            False if this server knows no other leader: nothing was sent. Else a
-            `ForwardOutcome` with this ticket will come.
+            False if this server knows no other leader, or forwarding is off: nothing was sent.
+            Else a `ForwardOutcome` with this ticket will come.
         """
         self._observe(now)
         leader = self.leader
-        if leader is None or leader == self.me:
+        if not self._settings.forwarding or leader is None or leader == self.me:
             return False
         self._remote.forward(ticket, leader, self.current_term, data, now)
         return True
@@ -311,7 +311,7 @@ class Raft:
         self._observe(now)
         if isinstance(self._role, Leader):
             self._role.send_pending(self.commit_index, now)
-        elif self.leader is not None:
+        elif self._settings.forwarding and self.leader is not None:
             self._remote.send_reads(self.leader, self.current_term, now)
         return Ready(messages=self._outbox.take(), write=self._persistence.take_write())
 

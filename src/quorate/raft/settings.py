@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             leader is heard (dissertation §6.2, §4.2.3).
         no_op: a new leader begins its term with an empty entry (Raft §8). Without it, reads
             must go through the log until the term has a committed entry.
+        forwarding: a server that does not lead passes proposals and reads on to the leader. If
+            not, it asks nothing of the leader: who wants something must go there himself.
     """
 
     election_timeout_us: int = 500_000
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pre_vote: bool = True
     check_quorum: bool = True
     no_op: bool = True
+    forwarding: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat_interval_us < self.election_timeout_us:
