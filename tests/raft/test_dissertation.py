@@ -451,6 +451,23 @@ def test_entries_confirm_a_round_as_well_as_heartbeats(new_server: type[Server])
     assert server.reads == [ReadyRead(5, 1)]
 
 
+def test_who_does_not_answer_is_not_asked_for_each_round(new_server: type[Server]) -> None:
+    """The next heartbeat asks it anyway, and its answer then counts as any other."""
+    server = new_server(settings=PRODUCTION)
+    server.win_election()
+    answer_all(server, 2, 3)
+    for _ in range(3):
+        server.elapse(HEARTBEAT)
+        answer_all(server, 2)
+    server.take(AppendEntries, to=3)
+    server.read(5)
+    server.take_one(AppendEntries, to=2)
+    assert server.take(AppendEntries, to=3) == []
+    server.elapse(HEARTBEAT)
+    answer_all(server, 3)
+    assert server.reads == [ReadyRead(5, 1)]
+
+
 def test_a_round_whose_heartbeats_were_lost_is_confirmed_by_later_ones(
     new_server: type[Server],
 ) -> None:

@@ -84,7 +84,7 @@ class Leader:
         for peer, progress in self.progress.items():
             progress.expire(now)
             self._send_entries(peer, progress, commit_index, now)
-            if self._heartbeat_is_due(progress, now) or self._owes_confirmation(progress):
+            if self._heartbeat_is_due(progress, now) or self._owes_confirmation(progress, now):
                 self._send_heartbeat(peer, progress, commit_index, now)
 
     def deadline(self) -> int | None:
@@ -171,9 +171,15 @@ class Leader:
             return True
         return now >= progress.last_sent_at + self._settings.heartbeat_interval_us
 
-    def _owes_confirmation(self, progress: Progress) -> bool:
-        """Whether a read round waits for an answer that was not even asked for."""
-        return self.reads.is_under_way and progress.last_sent_id < self.reads.first_id
+    def _owes_confirmation(self, progress: Progress, now: int) -> bool:
+        """Whether a read round waits for an answer that was not even asked for.
+
+        A follower that did not answer the last heartbeats is probably out of reach. It is not
+        asked for each round of reads; the next heartbeat asks it anyway.
+        """
+        if not self.reads.is_under_way or progress.last_sent_id >= self.reads.first_id:
+            return False
+        return now - progress.last_contact_at <= 2 * self._settings.heartbeat_interval_us
 
     # ------------------------------------------------------------------ answers
 
