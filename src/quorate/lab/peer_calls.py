@@ -47,6 +47,9 @@ class PeerCalls:
         receive: takes in a message.
         lost: is told of a call to a server that has failed, which is sooner than time-outs tell;
             not of more than `TOLD_IN_A_ROW` in a row, for that server may well be out of reach.
+
+    Attributes:
+        received: how many requests came, by the name of the message.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class PeerCalls:
         receive: Callable[[NodeId, PeerMessage], None],
         lost: Callable[[NodeId], None] = lambda _: None,
     ) -> None:
+        self.received: Counter[str] = Counter()
         self._tasks = tasks
         self._ends = ends
         self._sender = bytes((me,))
@@ -88,10 +92,11 @@ class PeerCalls:
         for call in calls.values():
             call.set(_NO_ANSWER)
 
-    async def handle(self, method: str, arguments: bytes) -> bytes:  # noqa: ARG002 - the message tells
+    async def handle(self, method: str, arguments: bytes) -> bytes:
         """Takes in a request and waits for its answer."""
         if self._is_over:
             return _NO_ANSWER
+        self.received[method] += 1
         self._expire()
         sender, message = node_id(arguments[0]), decode_message(arguments[1:])
         call: Future[bytes] = Future()

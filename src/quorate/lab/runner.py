@@ -9,6 +9,7 @@ import msgspec
 from quorate.lab.costs import NOTHING, VIRTUAL
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
+from quorate.lab.kv_history import failure_of
 from quorate.lab.results import SECOND_US, Result
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
@@ -89,6 +90,8 @@ def run_scenario(
     try:
         tasks.run(scenario.run(world))
         world.check_time()
+        for history in world.histories:
+            failure = failure or failure_of(history)
     except (CheckFailedError, LivenessError) as error:
         failure = str(error)
     except AssertionError as error:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
+from quorate.lab.kv_suite import KV_SCENARIOS, KV_VARIANTS
 from quorate.lab.raft_suite import RAFT_SCENARIOS, RAFT_VARIANTS
 from quorate.lab.scenario import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = RAFT_SCENARIOS
+SCENARIOS: tuple[Scenario, ...] = RAFT_SCENARIOS + KV_SCENARIOS
 """All of them, in the order in which they run."""
 
-VARIANTS: dict[str, str] = RAFT_VARIANTS
+VARIANTS: dict[str, str] = RAFT_VARIANTS | KV_VARIANTS
 """What each variant of a test runs on."""
 
 

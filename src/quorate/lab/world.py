@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+from quorate.checker import Operation
 from quorate.lab.costs import Costs
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
@@ -31,6 +32,7 @@ class World:
         costs: likewise.
         edition: likewise.
         results: of the parts that have passed.
+        histories: what clients have done, to be checked for linearizability after the test.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class World:
         self.costs = costs
         self.edition = edition
         self.results: list[Result] = []
+        self.histories: list[list[Operation]] = []
         self._report = report
         self._seeds = random.Random(seed)
         self.rng = self.new_rng()

@@ -1,0 +1,94 @@
+"""The tests of the key/value lab in the course's order, with clerks and with plain clients."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from quorate.lab.kv_generic import Generic
+from quorate.lab.kv_part_a import one_partition, unreliable_one_key
+from quorate.lab.kv_part_b import MAX_RAFT_STATE, install_snapshot, snapshot_size
+from quorate.lab.kv_server import NEVER
+from quorate.lab.kv_speed import speed
+from quorate.lab.scenario import Scenario
+from quorate.lab.world import World
+
+KV_VARIANTS = {
+    "clerk": "the Clerk, on servers that refuse what only the leader can do",
+    "plain": "plain Redis clients, each command to any node, which passes it on",
+}
+"""What the variants are."""
+
+KvScenario = Callable[[World], Coroutine[Any, Any, None]]
+
+_a = partial(Generic, part="3A")
+_b = partial(Generic, part="3B", max_raft_state=MAX_RAFT_STATE)
+_random_keys = partial(
+    Generic,
+    clients=15,
+    servers=7,
+    unreliable=True,
+    crash=True,
+    partitions=True,
+    random_keys=True,
+)
+
+_TESTS: tuple[tuple[str, Generic | KvScenario], ...] = (
+    ("TestBasic3A", _a(clients=1)),
+    ("TestSpeed3A", partial(speed, part="3A", max_raft_state=NEVER)),
+    ("TestConcurrent3A", _a(clients=5)),
+    ("TestUnreliable3A", _a(clients=5, unreliable=True)),
+    ("TestUnreliableOneKey3A", unreliable_one_key),
+    ("TestOnePartition3A", one_partition),
+    ("TestManyPartitionsOneClient3A", _a(clients=1, partitions=True)),
+    ("TestManyPartitionsManyClients3A", _a(clients=5, partitions=True)),
+    ("TestPersistOneClient3A", _a(clients=1, crash=True)),
+    ("TestPersistConcurrent3A", _a(clients=5, crash=True)),
+    ("TestPersistConcurrentUnreliable3A", _a(clients=5, unreliable=True, crash=True)),
+    ("TestPersistPartition3A", _a(clients=5, crash=True, partitions=True)),
+    (
+        "TestPersistPartitionUnreliable3A",
+        _a(clients=5, unreliable=True, crash=True, partitions=True),
+    ),
+    (
+        "TestPersistPartitionUnreliableLinearizable3A",
+        _random_keys(part="3A", max_raft_state=NEVER),
+    ),
+    ("TestSnapshotRPC3B", install_snapshot),
+    ("TestSnapshotSize3B", snapshot_size),
+    ("TestSpeed3B", partial(speed, part="3B", max_raft_state=MAX_RAFT_STATE)),
+    ("TestSnapshotRecover3B", _b(clients=1, crash=True)),
+    ("TestSnapshotRecoverManyClients3B", _b(clients=20, crash=True)),
+    ("TestSnapshotUnreliable3B", _b(clients=5, unreliable=True)),
+    ("TestSnapshotUnreliableRecover3B", _b(clients=5, unreliable=True, crash=True)),
+    (
+        "TestSnapshotUnreliableRecoverConcurrentPartition3B",
+        _b(clients=5, unreliable=True, crash=True, partitions=True),
+    ),
+    (
+        "TestSnapshotUnreliableRecoverConcurrentPartitionLinearizable3B",
+        _random_keys(part="3B", max_raft_state=MAX_RAFT_STATE),
+    ),
+)
+
+
+def _scenario(name: str, variant: str, run: KvScenario) -> Scenario:
+    part = name[-2:]
+    waits_for = "snapshots" if part == "3B" else ""
+    return Scenario(name=name, part=part, variant=variant, run=run, waits_for=waits_for)
+
+
+def _with_clerks(test: Generic | KvScenario) -> KvScenario:
+    return test.run if isinstance(test, Generic) else test
+
+
+KV_SCENARIOS = (
+    *(_scenario(name, "clerk", _with_clerks(test)) for name, test in _TESTS),
+    *(
+        _scenario(name, "plain", msgspec.structs.replace(test, plain=True).run)
+        for name, test in _TESTS
+        if isinstance(test, Generic)
+    ),
+)
+"""All of them with clerks, then the generic ones with plain clients."""
