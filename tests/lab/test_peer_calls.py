@@ -167,3 +167,16 @@ def test_what_comes_back_to_a_dead_server_is_not_taken_in() -> None:
         assert two.received[0] == []
 
     two.run(story())
+
+
+def test_requests_are_counted_by_their_message() -> None:
+    two = Two()
+
+    async def story() -> None:
+        two.calls[0].send(Envelope(ONE, request(1)))
+        two.calls[0].send(Envelope(ONE, request(2)))
+        await two.tasks.sleep(1_000)
+
+    two.run(story())
+    assert two.calls[1].received == {"RequestVote": 2}
+    assert two.calls[0].received == {}

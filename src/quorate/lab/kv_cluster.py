@@ -130,7 +130,7 @@ class KvCluster:
     def leader(self) -> int | None:
         """The first server that believes that it leads."""
         for server, place in enumerate(self._places):
-            if place.server is not None and place.server.get_state()[1]:
+            if place.server is not None and place.server.get_state().is_leader:
                 return server
         return None
 

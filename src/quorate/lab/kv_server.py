@@ -17,7 +17,7 @@ from quorate.lab.costs import Costs
 from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
 from quorate.lab.persister import Persister
-from quorate.lab.raft_server import open_store
+from quorate.lab.raft_server import State, open_store
 from quorate.node.node import Node
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
@@ -90,9 +90,9 @@ class KvServer:
 
     # ------------------------------------------------------------------ the course's face
 
-    def get_state(self) -> tuple[int, bool]:
-        """The current term, and whether this server believes that it leads."""
-        return self.node.raft.current_term, self.node.raft.is_leader
+    def get_state(self) -> State:
+        """What this server believes."""
+        return State(self.node.raft.current_term, self.node.raft.is_leader)
 
     def kill(self) -> None:
         """Ends this life; what is not saved by now never will be."""
