@@ -80,7 +80,7 @@ class KvServer:
         self.node = Node(
             node_id(me),
             boot=self._store.identity.boot,
-            durable=self._store.durable_state,
+            durable=self._store.take_durable_state(),
             rng=rng,
             now=tasks.now,
             settings=settings,
