@@ -17,14 +17,15 @@ class Twin:
     """The same in the dumbest way: everything that is known of each client."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.blocked = 0
+        self.sendable = 0
         self.handed_out = 0
         self.unsent: dict[int, list[int]] = {}  # size, when it last became smaller
         self.incomplete: dict[int, int] = {}
 
     @property
     def replies(self) -> int:
-        return self.made + self.handed_out + sum(size for size, _ in self.unsent.values())
+        return self.sendable + self.handed_out + sum(size for size, _ in self.unsent.values())
 
     def set_unsent(self, connection: int, size: int, now: int) -> None:
         before, since = self.unsent.pop(connection, (0, now))
@@ -38,15 +39,24 @@ def test_the_books_are_right(seed: int) -> None:
     memory, twin = ClientMemory(LIMITS), Twin()
     for now in range(1, 300):
         connection, size = rng.randrange(6), rng.choice([0, rng.randrange(60)])
-        match rng.randrange(7):
+        match rng.randrange(9):
             case 0:
-                twin.made += size
+                twin.blocked += size
                 memory.made(size)
             case 1:
-                size = rng.randint(0, twin.made)
-                twin.made -= size
+                size = rng.randint(0, twin.sendable)
+                twin.sendable -= size
                 twin.handed_out += size
                 memory.handed_out(size)
+            case 7:
+                size = rng.randint(0, twin.blocked)
+                twin.blocked -= size
+                twin.sendable += size
+                memory.sendable(size)
+            case 8:
+                size = rng.randint(0, twin.sendable)
+                twin.sendable -= size
+                memory.dropped(size)
             case 2:
                 twin.handed_out = 0
                 memory.turn_begins()
@@ -68,6 +78,7 @@ def test_the_books_are_right(seed: int) -> None:
                     now < since + 50 for _, since in twin.unsent.values()
                 )
         assert memory.is_full_of_replies == (twin.replies >= 100)
+        assert memory.takes_no_more == (twin.replies + twin.blocked >= 100)
         assert memory.has_room_next_turn == (twin.replies - twin.handed_out < 100)
         may_go_on = [c for c, size in twin.incomplete.items() if size and memory.may_go_on(c)]
         sizes = [size for size in twin.incomplete.values() if size]

@@ -310,6 +310,42 @@ def test_reading_clients_share_the_room_for_replies_turn_by_turn(
     assert server.largest_turn < 5_000 + 1_009
 
 
+def test_a_long_reply_that_waits_for_a_read_does_not_keep_it_from_being_answered(
+    cluster: Cluster,
+) -> None:
+    client = cluster.followers[0].connect()
+    client.send("GET", "k")
+    client.send("ECHO", "x" * 1_500_000)
+    cluster.settle()
+    assert client.take_replies() == [None, b"x" * 1_500_000]
+
+
+def test_a_long_reply_that_waits_for_a_command_does_not_keep_it_from_beginning(
+    cluster: Cluster,
+) -> None:
+    client = cluster.followers[0].connect()
+    client.send("SET", "k", "v")
+    client.send("GET", "k")
+    client.send("SET", "k", "w")
+    client.send("ECHO", "x" * 1_500_000)
+    cluster.settle()
+    assert client.take_replies() == [b"OK", b"v", b"OK", b"x" * 1_500_000]
+
+
+def test_replies_that_wait_for_reads_do_not_take_all_the_room_that_the_reads_need(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(limits=NodeLimits(node_output_bytes=5_000))
+    cluster.run_until_led()
+    clients = [cluster.followers[0].connect() for _ in range(5)]
+    for client in clients:
+        client.send("GET", "k")
+        client.send("ECHO", "x" * 2_000)
+        client.send("GET", "k")
+    cluster.settle()
+    assert [client.take_replies() for client in clients] == [[None, b"x" * 2_000, None]] * 5
+
+
 def test_a_client_that_does_not_move_is_given_up_when_it_holds_up_others(
     new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
 ) -> None:

@@ -34,6 +34,7 @@ class ClientMemory:
     def __init__(self, limits: NodeLimits) -> None:
         self._limits = limits
         self._reply_bytes = 0
+        self._blocked_bytes = 0
         self._handed_out = 0
         self._unsent: OrderedDict[int, _Unsent] = OrderedDict()  # who moved longest ago first
         self._incomplete_bytes = 0
@@ -45,8 +46,12 @@ class ClientMemory:
 
     @property
     def room_for_replies(self) -> int:
-        """How many bytes of replies may be made now; not positive if none."""
-        return self._limits.node_output_bytes - self._reply_bytes
+        """How many bytes of replies that can be sent may be made now; not positive if none.
+
+        Those that wait for an earlier reply of their connection do not count: were there no room
+        for the earlier one because of them, all would wait for each other.
+        """
+        return self._limits.node_output_bytes - self._reply_bytes + self._blocked_bytes
 
     @property
     def is_full_of_replies(self) -> bool:
@@ -54,16 +59,30 @@ class ClientMemory:
         return self.room_for_replies <= 0
 
     @property
+    def takes_no_more(self) -> bool:
+        """Whether no reply should be made that may have to wait for an earlier one."""
+        return self._reply_bytes >= self._limits.node_output_bytes
+
+    @property
     def has_room_next_turn(self) -> bool:
         """Whether it will not be full of replies any more once those handed out are sent."""
         return self.room_for_replies + self._handed_out > 0
 
     def made(self, size: int) -> None:
-        """So many bytes of replies were made, or, if negative, were dropped."""
+        """So many bytes of replies were made; perhaps they wait for an earlier reply."""
         self._reply_bytes += size
+        self._blocked_bytes += size
+
+    def sendable(self, size: int) -> None:
+        """So many bytes of what was made wait for no earlier reply any more."""
+        self._blocked_bytes -= size
+
+    def dropped(self, size: int) -> None:
+        """So many bytes of what was sendable will not be sent."""
+        self._reply_bytes -= size
 
     def handed_out(self, size: int) -> None:
-        """So many bytes of what was made are on their way to sockets."""
+        """So many bytes of what was sendable are on their way to sockets."""
         self._handed_out += size
 
     def turn_begins(self) -> None:

@@ -78,14 +78,17 @@ class Connection:
         self._limits = limits
         self._memory = memory
         self._slots: deque[Slot] = deque()
-        self._output: list[bytes] = []
-        self._output_bytes = 0
+        self._output: list[bytes] = []  # what can be sent, for it waits for no earlier reply
+        self._sendable_bytes = 0
+        self._output_bytes = 0  # of all replies that were made
 
     @property
     def is_full(self) -> bool:
         """Whether no more requests should be looked at for now."""
         return (
-            self._takes_no_more
+            not self.is_writable
+            or self._output_bytes >= self._limits.connection_output_bytes
+            or (self._output_bytes > 0 and self._memory.takes_no_more)
             or len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
         )
@@ -97,26 +100,21 @@ class Connection:
 
     @property
     def room(self) -> int:
-        """How many bytes of replies may be made for this client now; the last may exceed them."""
+        """How many bytes may be sent to this client now; the last reply may exceed them.
+
+        What waits for an earlier reply takes up none of it, for the earlier one must be possible.
+        """
         if not self.is_writable:
             return 0
-        own = self._limits.connection_output_bytes - self._output_bytes
+        own = self._limits.connection_output_bytes - self._sendable_bytes
         return min(own, self._memory.room_for_replies)
-
-    @property
-    def _takes_no_more(self) -> bool:
-        return (
-            not self.is_writable
-            or self._output_bytes >= self._limits.connection_output_bytes
-            or (self._output_bytes > 0 and self._memory.is_full_of_replies)
-        )
 
     def may_begin(self, request: Request) -> bool:
         """Whether nothing is in this request's way, such as an earlier one of the other kind.
 
         Calls of `ONCE` are not ordered among themselves nor behind reads.
         """
-        if self._takes_no_more:
+        if not self.is_writable or (self._sendable_bytes > 0 and self.room <= 0):
             return False
         running = self.running
         match request:
@@ -150,6 +148,7 @@ class Connection:
         self._made(len(reply))
         if not self._slots:
             self._output.append(reply)
+            self._became_sendable(len(reply))
             return
         slot = Slot(self, Read, size=0, deadline=0)
         slot.reply = reply
@@ -188,7 +187,9 @@ class Connection:
         self.backlog.clear()
         self._slots.clear()
         self._output.clear()
-        self._made(-self._output_bytes)
+        self._became_sendable(self._output_bytes - self._sendable_bytes)
+        self._memory.dropped(self._output_bytes)
+        self._output_bytes = self._sendable_bytes = 0
 
     def take_output(self) -> bytes:
         """The replies that can be sent now: those before the first that is missing."""
@@ -197,14 +198,23 @@ class Connection:
             return b""
         output, self._output = b"".join(self._output), []
         self._output_bytes -= len(output)
+        self._sendable_bytes -= len(output)
         self._memory.handed_out(len(output))
         return output
 
     def _collect(self) -> None:
         slots = self._slots
+        size = 0
         while slots and (reply := slots[0].reply) is not None:
             self._output.append(reply)
+            size += len(reply)
             slots.popleft()
+        if size:
+            self._became_sendable(size)
+
+    def _became_sendable(self, size: int) -> None:
+        self._sendable_bytes += size
+        self._memory.sendable(size)
 
     def _made(self, size: int) -> None:
         self._output_bytes += size

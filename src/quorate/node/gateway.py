@@ -375,11 +375,9 @@ class Gateway:
             self._dirty[connection.id] = connection  # the rest in another turn
 
     def _answer_reads(self, connection: Connection) -> None:
-        room = connection.room
-        while room > 0 and (slot := connection.next_ready_read()) is not None:
+        while (slot := connection.next_ready_read()) is not None and connection.room > 0:
             assert slot.read is not None
             result = slot.read.reply(self._query(slot.read.query))
-            slot.reply = reply = encode_reply(result, slot.protocol)
+            slot.reply = encode_reply(result, slot.protocol)
             self._pending_bytes -= slot.size
             connection.settled(slot)
-            room -= len(reply)
