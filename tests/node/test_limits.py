@@ -346,6 +346,28 @@ def test_replies_that_wait_for_reads_do_not_take_all_the_room_that_the_reads_nee
     assert [client.take_replies() for client in clients] == [[None, b"x" * 2_000, None]] * 5
 
 
+def test_who_asks_for_much_and_reads_it_leaves_room_for_who_came_later(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(NodeLimits(node_output_bytes=1_500))
+    # All but one reply's worth is taken up by one who does not move, and is not yet given up.
+    (stalled,) = clients_that_ask_for_a_large_value(server, 1, times=1)
+    cluster.settle()
+    insatiable, modest = server.connect(), server.connect()
+    insatiable.send_raw(b"GET large\r\n" * 50)
+    modest.send("GET", "large")
+    replies = 0
+    for _ in range(100):
+        cluster.collect()
+        replies += len(insatiable.take_replies())
+        packets, cluster.network = cluster.network, []
+        for packet in packets:
+            cluster.hand_over(packet)
+        if modest.take():
+            break
+    assert replies <= 10
+
+
 def test_a_client_that_does_not_move_is_given_up_when_it_holds_up_others(
     new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
 ) -> None:
@@ -437,6 +459,45 @@ def test_who_may_go_on_alone_and_does_not_is_given_up(new_cluster: type[Cluster]
         client.send_raw(LARGE_SET[1_000 + clients.index(client) :])
     cluster.settle()
     assert [client.take_replies() for client in (first, second)] == [[b"OK"]] * 2
+
+
+@pytest.mark.parametrize("command", [b"SET k v\r\n", b"GET k\r\n"])
+def test_who_may_go_on_alone_is_not_given_up_for_what_the_server_does_not_read(
+    new_cluster: type[Cluster], command: bytes
+) -> None:
+    limits = NodeLimits(node_incomplete_bytes=1_000, stalled_client_us=SECOND, connection_pending=1)
+    cluster = new_cluster(limits=limits)
+    cluster.run_until_led()
+    server = cluster.followers[0]
+    for other in cluster.up:
+        cluster.isolate(other.me)
+    client = server.connect()
+    client.send_raw(command + LARGE_SET[:2_000])
+    client.send_raw(LARGE_SET[2_000:])
+    cluster.run(2 * SECOND)
+    assert not client.is_closed
+    cluster.run(3 * SECOND)
+    assert not client.is_closed
+    assert len(client.take_replies()) == 1
+    assert not client.unread  # and the rest of the request was read
+    cluster.heal()
+    cluster.run(3 * SECOND)
+    assert len(client.take_replies()) == 1
+
+
+def test_who_may_go_on_alone_moves_by_reading_too(new_cluster: type[Cluster]) -> None:
+    limits = NodeLimits(node_incomplete_bytes=1_000, stalled_client_us=SECOND)
+    cluster = new_cluster(limits=limits)
+    client = cluster.run_until_led().connect()
+    client.let_replies_pile_up()
+    client.send_raw(b"ECHO " + b"x" * 100 + b"\r\n" + LARGE_SET[:2_000])
+    cluster.settle()
+    for _ in range(5):
+        cluster.run(SECOND - 1)
+        client.read_on(10)
+    assert not client.is_closed
+    cluster.run(SECOND)
+    assert client.is_closed
 
 
 def test_max_connections(cluster: Cluster, new_cluster: type[Cluster]) -> None:

@@ -104,6 +104,8 @@ class ClientMemory:
         elif size < known.size:
             known.since = now
             self._unsent.move_to_end(connection)
+        if size < known.size and connection == self._preferred:
+            self._preferred_moved = now  # nothing is read from him before he has read his replies
         known.size = size
 
     # ------------------------------------------------------------------ requests
@@ -120,6 +122,15 @@ class ClientMemory:
             self._preferred_moved = now
         elif connection == self._preferred:
             self._preferred_moved = now
+
+    @property
+    def preferred(self) -> int | None:
+        """The connection that goes on with its request while all others wait, if they do."""
+        return self._preferred
+
+    def preferred_is_held_up(self, now: int) -> None:
+        """Nothing is read from the preferred one, for which he cannot be blamed."""
+        self._preferred_moved = now
 
     def may_go_on(self, connection: int) -> bool:
         """Whether more of a request may be read from this client.

@@ -86,7 +86,7 @@ class Gateway:
         self._memory = ClientMemory(limits)
         self._connections: dict[int, Connection] = {}
         self._dirty: dict[int, Connection] = {}
-        self._want_room: dict[int, Connection] = {}
+        self._want_room: OrderedDict[int, Connection] = OrderedDict()
         self._connection_ids = count(1)
         self._tickets = count(1)
         self._own_session = OwnSession(node, boot, limits)
@@ -146,20 +146,21 @@ class Gateway:
         if connection is not None:
             self._memory.unsent(connection_id, size, now)
             connection.is_writable = not size
-            self._dirty[connection_id] = connection
+            if connection.is_writable:
+                self._dirty[connection_id] = connection
 
     def is_congested(self, connection_id: int) -> bool:
         """Whether no more should be read from this client for now."""
         connection = self._connections.get(connection_id)
         if connection is None or connection.closing:
             return True
+        return self._has_enough(connection) or not self._memory.may_go_on(connection_id)
+
+    def _has_enough(self, connection: Connection) -> bool:
+        """Whether what this client has sent already is to be answered first."""
         node_is_full = self._pending_bytes >= self._limits.node_pending_bytes
         has_much = bool(connection.unread) or connection.is_full
-        return (
-            has_much
-            or (node_is_full and not connection.is_idle)
-            or not self._memory.may_go_on(connection_id)
-        )
+        return has_much or (node_is_full and not connection.is_idle)
 
     # ------------------------------------------------------------------ requests
 
@@ -271,6 +272,7 @@ class Gateway:
                 node cannot reach one; None if it can, or may soon.
         """
         ready = GatewayReady()
+        self._excuse_preferred(now)
         ready.given_up = self._memory.take_given_up(now)
         for connection_id in ready.given_up:
             self.close_connection(connection_id, now)
@@ -284,8 +286,7 @@ class Gateway:
             self._settled(slot)
         for slot in self._calls.take_settled():
             self._settled(slot)
-        for connection in self._take_movable():
-            self._flush(connection, ready, now)
+        self._flush_movable(ready, now)
         ready.reads, self._new_reads = self._new_reads, []
         self._can_submit = can_submit
         if can_submit:
@@ -314,6 +315,13 @@ class Gateway:
             ticket = next(self._tickets)
             self._calls.submit_as(ticket, call)
             ready.operations.append((ticket, call.operation))
+
+    def _excuse_preferred(self, now: int) -> None:
+        if self._memory.preferred is not None:
+            connection = self._connections[self._memory.preferred]
+            # Who does not read his replies holds himself up.
+            if connection.is_writable and not connection.closing and self._has_enough(connection):
+                self._memory.preferred_is_held_up(now)
 
     def _give_up_due(self, now: int, ready: GatewayReady) -> None:
         while self._unanswered and next(iter(self._unanswered)).deadline <= now:
@@ -348,14 +356,20 @@ class Gateway:
             connection.settled(slot)
             self._dirty[connection.id] = connection
 
-    def _take_movable(self) -> list[Connection]:
-        """The connections that may have something to do; those that waited for room come first."""
-        movable = self._dirty
-        self._dirty = {}
-        if self._want_room and not self._memory.is_full_of_replies:
-            movable = self._want_room | movable
-            self._want_room = {}
-        return list(movable.values())
+    def _flush_movable(self, ready: GatewayReady, now: int) -> None:
+        """Does what can be done; the connections that waited for room come first.
+
+        They are served in turn: one that wants more room than there is comes behind the others.
+        """
+        movable, self._dirty = self._dirty, {}
+        for _ in range(len(self._want_room)):
+            if self._memory.is_full_of_replies:
+                break
+            connection_id, connection = self._want_room.popitem(last=False)
+            movable.pop(connection_id, None)
+            self._flush(connection, ready, now)
+        for connection in movable.values():
+            self._flush(connection, ready, now)
 
     def _flush(self, connection: Connection, ready: GatewayReady, now: int) -> None:
         self._answer_reads(connection)
