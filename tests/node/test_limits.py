@@ -394,6 +394,25 @@ def test_a_client_that_does_not_move_is_given_up_when_it_holds_up_others(
     assert slow.take_replies() == [b"v" * 1000]
 
 
+def test_who_keeps_commands_pending_by_not_reading_is_given_up_too(
+    new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
+) -> None:
+    cluster, server = new_server_with_a_large_value(
+        NodeLimits(
+            node_pending_bytes=10_000, connection_output_bytes=1_000, stalled_client_us=SECOND
+        )
+    )
+    stalled = clients_that_ask_for_a_large_value(server, 3, times=1)
+    for client in stalled:
+        client.send_raw(b"GET large\r\n" + (b"GET " + b"k" * 400 + b"\r\n") * 11)
+    cluster.run(2 * SECOND)
+    assert [client.is_closed for client in stalled] == [True, False, False]
+    other = server.connect()
+    other.send("SET", "k", "v")
+    cluster.collect()
+    assert not server.node.is_congested(other.id)
+
+
 def test_who_does_not_move_but_holds_up_nobody_may_stay(
     new_server_with_a_large_value: Callable[..., tuple[Cluster, Server]],
 ) -> None:

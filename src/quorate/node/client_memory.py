@@ -10,6 +10,7 @@ A client that is slow, but moves, is waited for.
 """
 
 from collections import OrderedDict
+from itertools import takewhile
 
 import msgspec
 
@@ -165,6 +166,12 @@ class ClientMemory:
             self.forget(preferred, now)
             given_up.append(preferred)
         return given_up
+
+    def stalled(self, now: int) -> list[int]:
+        """Who has replies to take in and has not moved for too long; the longest first."""
+        before = now - self._limits.stalled_client_us
+        is_stalled = takewhile(lambda item: item[1].since <= before, self._unsent.items())
+        return [connection for connection, _ in is_stalled]
 
     def deadline(self) -> int | None:
         """When somebody is given up, unless he moves."""

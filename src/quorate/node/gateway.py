@@ -276,6 +276,7 @@ class Gateway:
         ready.given_up = self._memory.take_given_up(now)
         for connection_id in ready.given_up:
             self.close_connection(connection_id, now)
+        self._end_stalled_commands(now, ready)
         self._refusal = refusal
         if refusal is None:
             self._give_up_due(now, ready)
@@ -322,6 +323,21 @@ class Gateway:
             # Who does not read his replies holds himself up.
             if connection.is_writable and not connection.closing and self._has_enough(connection):
                 self._memory.preferred_is_held_up(now)
+
+    def _end_stalled_commands(self, now: int, ready: GatewayReady) -> None:
+        """Gives up who keeps commands pending by not reading, if the others have no room.
+
+        A read that may be served has no deadline any more. This needs none either: who is held up
+        has something unanswered, and there is a turn when that is answered.
+        """
+        if self._pending_bytes < self._limits.node_pending_bytes:
+            return
+        for connection_id in self._memory.stalled(now):
+            if self._pending_bytes < self._limits.node_pending_bytes:
+                break
+            if self._connections[connection_id].pending_bytes:
+                self.close_connection(connection_id, now)
+                ready.given_up.append(connection_id)
 
     def _give_up_due(self, now: int, ready: GatewayReady) -> None:
         while self._unanswered and next(iter(self._unanswered)).deadline <= now:

@@ -27,7 +27,7 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
             the node together, from which on no read is answered.
         node_incomplete_bytes: bytes of requests that have not arrived completely, for all
             connections of the node together, from which on only one of these is read further.
-        stalled_client_us: a client that takes up a part of one of the last two limits when it is
+        stalled_client_us: a client that takes up a part of one of the last three limits when it is
             reached, and has not moved for so long, is given up.
         own_window: writes of plain connections that are under way at a time.
         retry_delay_us: the pause before something that was refused is submitted again.
