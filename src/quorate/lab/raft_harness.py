@@ -3,6 +3,8 @@
 What the course calls `config`. Its helpers have the course's waits, limits and words.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from quorate.lab.errors import CheckFailedError
@@ -146,6 +148,16 @@ class RaftHarness:
             for sender, receiver in ((server, other), (other, server)):
                 if self._lives[sender]:
                     self._network.enable(self._end_name(sender, receiver), enabled)
+
+    def partition(self, *groups: Sequence[int]) -> None:
+        """Cuts the cluster into groups, each connected within; the rest is cut off alone."""
+        for server in range(self.servers):
+            self.disconnect(server)
+        for group in groups:
+            for sender in group:
+                self.connected[sender] = True
+                for receiver in group:
+                    self._network.enable(self._end_name(sender, receiver), enabled=True)
 
     def _end_name(self, sender: int, receiver: int) -> tuple[int, int, int]:
         return sender, self._lives[sender], receiver

@@ -103,6 +103,7 @@ class RaftServer:
     Attributes:
         apply_channel: committed commands, in order, and snapshots instead of them.
         persister: likewise.
+        write_us: what the next write costs; a test may make the disk slow.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class RaftServer:
         self.apply_channel: Channel[ApplyMessage] = Channel()
         self.persister = persister
         self._tasks = tasks
-        self._costs = costs
+        self.write_us = costs.write_us
         self._store = open_store(persister, me=me, servers=len(ends))
         self._calls = PeerCalls(tasks, ends, me, self._receive, self._lost)
         self._raft = Raft(
@@ -198,7 +199,7 @@ class RaftServer:
             self._calls.send(envelope)
         if ready.write is not None:
             written = partial(self._written, ready.write)
-            self._tasks.scheduler.after(self._costs.write_us, written)
+            self._tasks.scheduler.after(self.write_us, written)
         self._set_timer()
 
     def _written(self, write: LogWrite) -> None:

@@ -4,7 +4,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from quorate.lab import raft_agreement, raft_elections, raft_persistence, raft_snapshots
+from quorate.lab import (
+    raft_agreement,
+    raft_durability,
+    raft_elections,
+    raft_persistence,
+    raft_snapshots,
+)
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
 from quorate.raft.settings import Settings
@@ -44,6 +50,13 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
     ("TestFigure8Unreliable2C", raft_persistence.figure_8_unreliable),
     ("TestReliableChurn2C", raft_persistence.reliable_churn),
     ("TestUnreliableChurn2C", raft_persistence.unreliable_churn),
+    # Ours, not the course's.
+    ("TestPersistTerm2C", raft_durability.persist_term),
+    ("TestPersistVote2C", raft_durability.persist_vote),
+    ("TestFigure8Steps2C", raft_durability.figure_8_steps),
+    ("TestSlowFollowers2C", raft_durability.slow_followers),
+    ("TestSlowLeader2C", raft_durability.slow_leader),
+    ("TestSlowTruncation2C", raft_durability.slow_truncation),
     ("TestSnapshotBasic2D", raft_snapshots.basic),
     ("TestSnapshotInstall2D", raft_snapshots.install),
     ("TestSnapshotInstallUnreliable2D", raft_snapshots.install_unreliable),
