@@ -26,6 +26,10 @@ BUSY_US = SECOND_US // 10
 BACKLOG = 60
 """So many such writes outlast an election."""
 
+OVERTAKING_ROUNDS = 10
+COMMANDS = 20
+"""In each of those rounds, a millisecond apart, so that many requests are under way at once."""
+
 
 async def persist_term(world: World, settings: Settings) -> None:
     """`TestPersistTerm2C`: a server never goes back to an older term (Raft Figure 2)."""
@@ -197,6 +201,32 @@ async def slow_truncation(world: World, settings: Settings) -> None:
     for server in (new, helper):
         cluster.crash(server)
     await _go_on_with(cluster, [old, busy, spare])
+    await _end_with_all(cluster)
+
+
+async def overtaken_appends(world: World, settings: Settings) -> None:
+    """`TestOvertakenAppends2C`: an older request removes nothing that a newer one brought (§5.3).
+
+    The follower has acknowledged what came, so it must have it when the leader is gone.
+    """
+    servers = 3
+    cluster = RaftHarness(world, servers, settings)
+    cluster.begin("Test (2C): requests overtake each other, leader crashes (ours)")
+    for number in range(OVERTAKING_ROUNDS):
+        await cluster.one(100 * number, servers, retry=True)
+        leader = await cluster.check_one_leader()
+        follower, other = _after(leader, servers)
+        cluster.partition([leader, follower])
+        world.network.reliable = False
+        for command in range(1, COMMANDS):
+            cluster.start_command(leader, 100 * number + command)
+            await world.sleep(1)
+        await world.sleep(world.rng.randrange(50))
+        world.network.reliable = True
+        cluster.crash(leader)
+        await _go_on_with(cluster, [follower, other])
+        cluster.start(leader)
+        cluster.partition(range(servers))
     await _end_with_all(cluster)
 
 

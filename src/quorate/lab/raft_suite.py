@@ -57,6 +57,7 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
     ("TestSlowFollowers2C", raft_durability.slow_followers),
     ("TestSlowLeader2C", raft_durability.slow_leader),
     ("TestSlowTruncation2C", raft_durability.slow_truncation),
+    ("TestOvertakenAppends2C", raft_durability.overtaken_appends),
     ("TestSnapshotBasic2D", raft_snapshots.basic),
     ("TestSnapshotInstall2D", raft_snapshots.install),
     ("TestSnapshotInstallUnreliable2D", raft_snapshots.install_unreliable),
