@@ -125,7 +125,7 @@ BUGS = [
     (the_directory_is_not_synced, LOST, 1),
     (a_new_segment_is_not_synced_into_the_directory, LOST, 1),
     (the_identity_is_not_synced_into_the_directory, LOST, 32),
-    (a_torn_tail_is_not_cut, LOST, 60),
+    (a_torn_tail_is_not_cut, LOST, 137),
     (a_failed_sync_is_tried_again, LOST, 2),
     (what_is_recovered_is_not_made_durable, LOST, 3),
     (a_new_segment_forgets_the_vote, LOST, 1),
