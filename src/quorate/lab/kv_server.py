@@ -28,7 +28,10 @@ from quorate.sim.tasks import Future, Tasks
 NEVER = -1
 """The `max_raft_state` of a server that takes no snapshots."""
 FORWARDING = Settings(
-    max_appends_in_flight=1, append_timeout_us=100_000, forward_timeout_us=300_000
+    election_timeout_us=250_000,
+    max_appends_in_flight=1,
+    append_timeout_us=100_000,
+    forward_timeout_us=300_000,
 )
 """Of servers for plain clients, whom any of them serves. One request to a follower at a time: it
 carries what came during the one before. Calls that are lost fail soon, so others may be waited for
@@ -127,7 +130,11 @@ class KvServer:
     def _need_turn(self) -> None:
         if not self._turn_is_due:
             self._turn_is_due = True
-            self._scheduler.after(self._costs.turn_us, self._turn)
+            self._scheduler.after(self._costs.turn_us, self._let_others_come)
+
+    def _let_others_come(self) -> None:
+        """The turn comes behind all that is on its way right now, and is done together with it."""
+        self._scheduler.after(0, self._turn)
 
     def _turn(self) -> None:
         """Does what the node wants done. While the server writes it does nothing else."""
