@@ -22,7 +22,8 @@ from quorate.node.node import Node
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.messages import PeerMessage
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable

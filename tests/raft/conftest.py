@@ -33,9 +33,9 @@ from quorate.raft.ready import (
     LogWrite,
     Ready,
     ReadyRead,
-    SnapshotMetadata,
 )
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,7 @@ from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.log import RaftLog
-from quorate.raft.ready import SnapshotMetadata
+from quorate.raft.snapshot import SnapshotMetadata
 
 
 def log_of(terms: list[int], base: int = 0) -> RaftLog:

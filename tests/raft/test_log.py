@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quorate.raft.configuration import configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.log import RaftLog
-from quorate.raft.ready import SnapshotMetadata
+from quorate.raft.snapshot import SnapshotMetadata
 
 
 def entry(index: int, term: int, size: int = 1) -> Entry:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.persistence import Persistence, Promise
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,8 +27,9 @@ from quorate.raft.messages import (
     RequestVote,
     RequestVoteAnswer,
 )
-from quorate.raft.ready import DurableState, Events, Ready, SnapshotMetadata
+from quorate.raft.ready import DurableState, Events, Ready
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,8 +36,9 @@ from quorate.raft.messages import (
     RequestVote,
     RequestVoteAnswer,
 )
-from quorate.raft.ready import DurableState, Envelope, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, Envelope, LogWrite
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome
 from quorate.replica.replica import Replica, ReplicaLimits
 from quorate.replica.replicated_state import ReplicatedState

@@ -10,7 +10,8 @@ import pytest
 
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
 from quorate.storage.errors import CorruptionError, DiskFullError, IdentityError

@@ -8,7 +8,8 @@ import pytest
 from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, encode_record
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
 from quorate.storage.errors import (

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from quorate.raft.configuration import Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.errors import DiskFailedError, DiskFullError, IdentityError
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
 from quorate.storage.store import Store

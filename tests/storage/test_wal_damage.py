@@ -13,7 +13,8 @@ import pytest
 
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import SECTOR_SIZE
 from quorate.storage.errors import CorruptionError
 from quorate.storage.frames import Frame, scan_frames

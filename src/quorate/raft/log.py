@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
-from quorate.raft.ready import SnapshotMetadata
+from quorate.raft.snapshot import SnapshotMetadata
 
 _term_of = attrgetter("term")
 """Terms never decrease along the log, so they can be searched by bisection."""

@@ -11,6 +11,7 @@ Names and fields are those of Figure 2 of the Raft paper, as far as it has them.
 import msgspec
 
 from quorate.raft.entry import Entry
+from quorate.raft.snapshot import SnapshotMetadata
 
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -81,6 +82,55 @@ class AppendEntriesAnswer(msgspec.Struct, frozen=True, array_like=True, tag=6, g
     conflict_term: int
 
 
+class SnapshotNeeded(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """The answer to `AppendEntries` of a follower whose own snapshot cannot be read any more.
+
+    Attributes:
+        id: the request's id.
+        term: the follower's current term.
+        index: it can go on from a snapshot that covers at least this.
+    """
+
+    id: int
+    term: int
+    index: int
+
+
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """The InstallSnapshot RPC (Raft §7): a piece of the leader's snapshot.
+
+    Attributes:
+        id: the request's id.
+        term: the leader's term.
+        snapshot: what the snapshot covers.
+        size: bytes of the whole snapshot.
+        offset: where in it `data` belongs.
+        data: the piece; with the last one, `offset + len(data) == size`.
+    """
+
+    id: int
+    term: int
+    snapshot: SnapshotMetadata
+    size: int
+    offset: int
+    data: bytes
+
+
+class InstallSnapshotAnswer(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """The results of the InstallSnapshot RPC.
+
+    Attributes:
+        id: the request's id.
+        term: the follower's current term.
+        next_offset: the follower has everything before it. The snapshot's size: it is installed,
+            durably, or was not needed.
+    """
+
+    id: int
+    term: int
+    next_offset: int
+
+
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """A follower asks its leader from which index on a read is linearizable (§6.4)."""
 
@@ -119,6 +169,9 @@ PeerMessage = (
     | RequestVoteAnswer
     | AppendEntries
     | AppendEntriesAnswer
+    | SnapshotNeeded
+    | InstallSnapshot
+    | InstallSnapshotAnswer
     | ReadIndex
     | ReadIndexAnswer
     | Forward

@@ -9,9 +9,10 @@ them too early.
 
 import msgspec
 
-from quorate.raft.configuration import Configuration, NodeId
+from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry
-from quorate.raft.messages import PeerMessage
+from quorate.raft.messages import InstallSnapshot, PeerMessage
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 
 class LogWrite(msgspec.Struct, frozen=True):
@@ -24,37 +25,45 @@ class LogWrite(msgspec.Struct, frozen=True):
         entries: consecutive entries. They replace whatever the log holds at their indices and
             everything after them. Empty if only term and vote changed. Entries that did not fit
             into this write come with the next.
+        start: where the log begins from now on, if a snapshot has moved that; before `entries`
+            are taken in. See `LogStart`.
     """
 
     number: int
     term: int
     voted_for: NodeId | None
     entries: tuple[Entry, ...] = ()
-
-
-class SnapshotMetadata(msgspec.Struct, frozen=True):
-    """What Raft knows of a snapshot: the last entry that it covers and the members as of it.
-
-    A log that was never compacted begins after the snapshot of index 0 and term 0, which covers
-    nothing but holds the configuration that the cluster was started with.
-    """
-
-    index: int
-    term: int
-    time_ms: int
-    configuration: Configuration
+    start: LogStart | None = None
 
 
 class DurableState(msgspec.Struct, frozen=True):
-    """What the disk holds when a server starts: term, vote, and the log after a snapshot.
+    """What the disk holds when a server starts: term, vote, a snapshot and the log after it.
 
-    `entries` are consecutive and begin at `snapshot.index + 1`.
+    Attributes:
+        term: the current term.
+        voted_for: who got this server's vote in that term.
+        snapshot: what the newest snapshot covers.
+        entries: consecutive. They begin behind `start`, and reach at least to `snapshot.index`.
+        log_start: what the log begins after; the snapshot's end unless trailing entries were
+            kept before that.
+        snapshot_size: bytes of the snapshot, as `InstallSnapshot` sends them.
+        snapshot_is_lost: the log begins after a snapshot that cannot be read any more, and of
+            which `snapshot` tells what the log tells. Such a server votes, but neither stands
+            for election nor takes in entries before it has a snapshot again.
     """
 
     term: int
     voted_for: NodeId | None
     snapshot: SnapshotMetadata
     entries: tuple[Entry, ...] = ()
+    log_start: LogStart | None = None
+    snapshot_size: int = 0
+    snapshot_is_lost: bool = False
+
+    @property
+    def start(self) -> LogStart:
+        """What the log begins after."""
+        return self.log_start or LogStart(self.snapshot.index, self.snapshot.term)
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +71,30 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
     to: NodeId
     message: PeerMessage
+
+
+class ChunkToSend(msgspec.Struct, frozen=True):
+    """A piece of this server's newest snapshot, or of the one before, for a follower.
+
+    The driver reads the bytes, puts them into the request and sends it. If that snapshot is gone
+    it sends nothing: to the core that is a lost message.
+
+    Attributes:
+        to: the follower.
+        request: to be sent with `data` filled in: `length` bytes from its `offset` on.
+        length: how many bytes.
+    """
+
+    to: NodeId
+    request: InstallSnapshot
+    length: int
+
+
+class ReceivedChunk(msgspec.Struct, frozen=True):
+    """A piece of the leader's snapshot, to be written; then `Raft.chunk_written`."""
+
+    sender: NodeId
+    request: InstallSnapshot
 
 
 class ReadyRead(msgspec.Struct, frozen=True, gc=False):
@@ -110,22 +143,32 @@ class Ready(msgspec.Struct, frozen=True):
     Attributes:
         messages: to be sent at once, in order.
         write: to be made durable. There is never more than one that is not yet `persisted`.
+        chunks: pieces of snapshots to be read and sent.
+        received: pieces of a snapshot to be written, in order.
     """
 
     messages: list[Envelope]
     write: LogWrite | None
+    chunks: list[ChunkToSend] = msgspec.field(default_factory=list)
+    received: list[ReceivedChunk] = msgspec.field(default_factory=list)
 
 
 class Events(msgspec.Struct):
     """What has become known for the layer above; each list is in order.
 
     Attributes:
-        committed: entries to be applied, consecutive across all of one life.
+        snapshot: a snapshot that has come from the leader and is on this server's disk: the
+            state is to be replaced by it, before `committed` goes on behind it.
+        snapshot_wanted: a follower needs a snapshot, and this leader has none of at least this
+            index: one is to be taken. 0 if not.
+        committed: entries to be applied, consecutive across all of one life but for snapshots.
         reads: reads that may be served once their index is applied.
         forwarded: proposals of other servers, for this leader to propose.
         forward_outcomes: what became of that which this server had forwarded; one each.
     """
 
+    snapshot: SnapshotMetadata | None = None
+    snapshot_wanted: int = 0
     committed: tuple[Entry, ...] = ()
     reads: list[ReadyRead] = msgspec.field(default_factory=list)
     forwarded: list[ForwardedProposal] = msgspec.field(default_factory=list)

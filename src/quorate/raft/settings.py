@@ -20,6 +20,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             that a long log is not applied in one go while messages wait; one always fits.
         max_held_messages: messages that wait for a write to be durable. Beyond it, the one that
             has waited longest is dropped: to the other side it is a lost message.
+        max_chunk_bytes: of a snapshot, in one InstallSnapshot; one is under way to each follower.
+        trailing_bytes: entries that stay in the log although a snapshot covers them, with their
+            headers: a follower that is a little behind needs no snapshot.
         pre_vote: ask before raising the term (dissertation §9.6).
         check_quorum: a leader without a majority steps down, and a vote is refused while a
             leader is heard (dissertation §6.2, §4.2.3).
@@ -38,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_write_bytes: int = 8 * 1024 * 1024
     max_committed_bytes: int = 256 * 1024
     max_held_messages: int = 1024
+    max_chunk_bytes: int = 512 * 1024
+    trailing_bytes: int = 0
     pre_vote: bool = True
     check_quorum: bool = True
     no_op: bool = True
@@ -60,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "max_write_bytes",
             "max_committed_bytes",
             "max_held_messages",
+            "max_chunk_bytes",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.trailing_bytes < 0:
+            raise ValueError(f"trailing_bytes must not be negative; got {self.trailing_bytes}")

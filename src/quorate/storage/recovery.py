@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from quorate.codec.errors import DecodeError
 from quorate.codec.log import LogRecord, SegmentHeader, decode_record
-from quorate.raft.ready import DurableState, SnapshotMetadata
+from quorate.raft.ready import DurableState
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import SECTOR_SIZE, Disk
 from quorate.storage.errors import CorruptionError, UnsupportedFormatError
 from quorate.storage.frames import Damage, Frame, Scan, TornTail, scan_frames

@@ -5,7 +5,8 @@ Checks what must hold between one record and the next. Knows neither files nor f
 
 from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord
 from quorate.raft.entry import Entry
-from quorate.raft.ready import DurableState, SnapshotMetadata
+from quorate.raft.ready import DurableState
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.state_size import StateSize
 
 

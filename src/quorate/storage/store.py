@@ -7,7 +7,8 @@ store's life, and with it the node's: nothing may be acknowledged that was not d
 from typing import Self
 
 from quorate.raft.configuration import Configuration, Member, NodeId
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import Disk
 from quorate.storage.errors import DiskFullError, IdentityError
 from quorate.storage.identity import Identity, has_identity, load_identity, save_identity

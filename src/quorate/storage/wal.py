@@ -7,7 +7,8 @@ what the next life finds on the disk is what counts.
 """
 
 from quorate.codec.log import SegmentHeader, WriteRecord, encode_record
-from quorate.raft.ready import DurableState, LogWrite, SnapshotMetadata
+from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import Disk, File
 from quorate.storage.errors import DiskFullError, IdentityError, StorageError
 from quorate.storage.frames import encode_frame
