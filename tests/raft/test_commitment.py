@@ -11,7 +11,7 @@ from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.log import RaftLog
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 
 def log_of(terms: list[int], base: int = 0) -> RaftLog:
@@ -21,7 +21,7 @@ def log_of(terms: list[int], base: int = 0) -> RaftLog:
         Entry(base + position, term, 0, EntryKind.DATA, b"")
         for position, term in enumerate(terms, start=1)
     ]
-    return RaftLog(metadata, entries)
+    return RaftLog(LogStart(base, metadata.term), metadata, entries)
 
 
 def by_figure_2(commit_index: int, term: int, log: RaftLog, match_index: dict[NodeId, int]) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quorate.raft.configuration import configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.log import RaftLog
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 
 def entry(index: int, term: int, size: int = 1) -> Entry:
@@ -19,7 +19,8 @@ def entry(index: int, term: int, size: int = 1) -> Entry:
 def log_of(*terms: int, snapshot: tuple[int, int] = (0, 0)) -> RaftLog:
     index, term = snapshot
     metadata = SnapshotMetadata(index, term, 10 * index, configuration_of([1]))
-    return RaftLog(metadata, [entry(index + i, t) for i, t in enumerate(terms, start=1)])
+    entries = [entry(index + i, t) for i, t in enumerate(terms, start=1)]
+    return RaftLog(LogStart(index, term), metadata, entries)
 
 
 def test_an_empty_log_begins_after_nothing() -> None:
@@ -96,7 +97,8 @@ def twins(draw: st.DrawFn) -> tuple[RaftLog, Twin]:
     entries = [entry(index, term) for index, term in enumerate(terms, start=1)]
     covered = entries[compacted - 1] if compacted else Entry(0, 0, 0, EntryKind.NO_OP, b"")
     metadata = SnapshotMetadata(compacted, covered.term, covered.time_ms, configuration_of([1]))
-    log, twin = RaftLog(metadata, entries[compacted:]), Twin(entries, compacted)
+    log = RaftLog(LogStart(compacted, covered.term), metadata, entries[compacted:])
+    twin = Twin(entries, compacted)
     for keep, growth in draw(
         st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=4)
     ):
@@ -158,7 +160,8 @@ def test_a_batch_holds_as_much_as_fits_but_at_least_one_entry(
     sizes: list[int], max_bytes: int, base: int, data: st.DataObject
 ) -> None:
     metadata = SnapshotMetadata(base, 1, 0, configuration_of([1]))
-    log = RaftLog(metadata, [entry(base + i, 1, size) for i, size in enumerate(sizes, start=1)])
+    entries = [entry(base + i, 1, size) for i, size in enumerate(sizes, start=1)]
+    log = RaftLog(LogStart(base, 1), metadata, entries)
     first = data.draw(st.integers(base + 1, log.last_index))
     last = data.draw(st.none() | st.integers(first, log.last_index))
     batch = log.slice_bytes(first, max_bytes, last=last)

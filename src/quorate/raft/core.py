@@ -1,8 +1,9 @@
 """One Raft server: Figure 2 of the paper as a state machine without I/O.
 
-Messages, time and completed writes go in (`receive`, `wake`, `persisted`, `propose`, `read`);
-what has become known and what is to be done comes out (`take_events`, `take_ready`). Nothing
-here reads a clock, sends or writes. Times are integer microseconds of any monotonic clock.
+Messages, time and completed writes go in (`receive`, `wake`, `persisted`, `propose`, `read`,
+`compact`); what has become known and what is to be done comes out (`take_events`, `take_ready`).
+Nothing here reads a clock, sends or writes. Times are integer microseconds of any monotonic
+clock.
 
 Where this differs from the paper, and why: docs/raft.md.
 """
@@ -12,12 +13,15 @@ import random
 from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.incoming import IncomingSnapshot
 from quorate.raft.leader import Leader
 from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesAnswer,
     Forward,
     ForwardAnswer,
+    InstallSnapshot,
+    InstallSnapshotAnswer,
     PeerMessage,
     PreVote,
     PreVoteAnswer,
@@ -25,6 +29,7 @@ from quorate.raft.messages import (
     ReadIndexAnswer,
     RequestVote,
     RequestVoteAnswer,
+    SnapshotNeeded,
 )
 from quorate.raft.outbox import Outbox
 from quorate.raft.persistence import Persistence
@@ -35,10 +40,12 @@ from quorate.raft.ready import (
     ForwardedProposal,
     Ready,
     ReadyRead,
+    ReceivedChunk,
 )
 from quorate.raft.remote import RemoteCalls
 from quorate.raft.roles import Candidate, Follower, PreCandidate
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 Role = Follower | PreCandidate | Candidate | Leader
 
@@ -78,7 +85,11 @@ class Raft:
         self._log = self._persistence.log
         self._outbox = Outbox(self._persistence, settings, first_request_id)
         self._remote = RemoteCalls(self._outbox, settings)
+        self._incoming = IncomingSnapshot()
         self._events = Events()
+        self._snapshot_is_lost = durable.snapshot_is_lost
+        self._restoring_index = 0
+        """The layer above takes this snapshot over, or is to; 0 if none."""
         self._handed_out = self.commit_index
         """Entries up to here were given out as committed."""
         self._role: Role = Follower(election_deadline=self._new_election_deadline())
@@ -133,6 +144,31 @@ class Raft:
     def durable_index(self) -> int:
         """Up to which index this server's own disk holds its log."""
         return self._persistence.durable_index
+
+    @property
+    def snapshot(self) -> SnapshotMetadata:
+        """What this server's newest snapshot covers."""
+        return self._log.snapshot
+
+    @property
+    def log_start(self) -> LogStart:
+        """What this server's log begins after."""
+        return self._log.start
+
+    @property
+    def snapshot_is_lost(self) -> bool:
+        """Whether this server waits for a snapshot in place of one that cannot be read."""
+        return self._snapshot_is_lost
+
+    def snapshot_metadata(self, index: int) -> SnapshotMetadata:
+        """What a snapshot has to say of itself that is taken of the state as of `index`.
+
+        Args:
+            index: of an entry that was given out as committed, behind the present snapshot.
+        """
+        assert self.snapshot.index < index <= self._handed_out
+        (entry,) = self._log.slice(index, index)
+        return SnapshotMetadata(index, entry.term, entry.time_ms, self.configuration)
 
     def term_at(self, index: int) -> int | None:
         """The term of an entry of this server's log; None if the log does not hold it."""
@@ -207,6 +243,50 @@ class Raft:
         ):
             self._count_vote(self._role, self.me)
 
+    def compact(self, snapshot: SnapshotMetadata, size: int, now: int) -> None:
+        """A snapshot of this server's own state is on its disk: the log can do without.
+
+        Only this makes entries go away, and only those that the snapshot covers (Raft §7). One
+        that is not newer than the present one changes nothing.
+
+        Args:
+            snapshot: from `snapshot_metadata`.
+            size: its bytes, as `InstallSnapshot` sends them.
+            now: the present time.
+        """
+        self._observe(now)
+        assert size > 0
+        if snapshot.index <= self.snapshot.index:
+            return
+        assert snapshot.index <= self._handed_out, "a snapshot is of what was applied"
+        assert snapshot.term == self._log.term_at(snapshot.index)
+        self._persistence.compact(snapshot, size)
+        self._outbox.release()
+
+    def chunk_written(self, received: ReceivedChunk, next_offset: int, now: int) -> None:
+        """A piece of a leader's snapshot was written; each `ReceivedChunk` needs this once.
+
+        Args:
+            received: the piece.
+            next_offset: everything before it is written: `offset + len(data)`. If that is the
+                snapshot's size, it is whole, checked, and durable as this server's newest. 0 if
+                it is of no use, or the disk has no room: the leader begins again.
+            now: the present time.
+        """
+        self._observe(now)
+        request = received.request
+        request_id = self._incoming.written(received, next_offset)
+        if next_offset == request.size:
+            self._take_over(request.snapshot, request.size)
+        if request.term == self.current_term:
+            self._answer_chunk(received.sender, request, request_id, next_offset)
+
+    def snapshot_restored(self, index: int, now: int) -> None:
+        """The layer above has replaced its state by a snapshot that `take_events` gave out."""
+        self._observe(now)
+        if index == self._restoring_index and self._events.snapshot is None:
+            self._restoring_index = 0
+
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
         """The connection to a server was made or was lost. Only a hint: safety never needs it.
 
@@ -227,9 +307,10 @@ class Raft:
     def deadline(self) -> int | None:
         """When `wake` should be called at the latest.
 
-        At once, while there are committed entries that `take_events` has not given out yet.
+        At once, while there are committed entries that `take_events` has not given out yet and
+        could.
         """
-        if self._handed_out < self.commit_index:
+        if self._handed_out < self.commit_index and not self._restoring_index:
             return self._now
         if isinstance(self._role, Leader):
             return self._role.deadline()
@@ -250,6 +331,7 @@ class Raft:
                 self._become_follower()
         elif now >= self._role.election_deadline:
             self._stand_for_election()
+        self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
 
     def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
         """Takes in a message of another server. One of a server that is no member is ignored."""
@@ -270,20 +352,20 @@ class Raft:
         match message:
             case AppendEntries():
                 self._receive_append_entries(sender, message)
-            case AppendEntriesAnswer():
-                self._receive_append_entries_answer(sender, message)
+            case InstallSnapshot():
+                self._receive_install_snapshot(sender, message)
+            case AppendEntriesAnswer() | InstallSnapshotAnswer() | SnapshotNeeded():
+                self._receive_followers_answer(sender, message)
             case RequestVote():
                 self._receive_request_vote(sender, message)
             case RequestVoteAnswer() | PreVoteAnswer():
                 self._receive_vote_answer(sender, message)
             case ReadIndex():
                 self._receive_read_index(sender, message)
-            case ReadIndexAnswer():
-                self._events.reads.extend(self._remote.read_answered(message))
             case Forward():
                 self._receive_forward(sender, message)
-            case ForwardAnswer():
-                self._receive_forward_answer(message)
+            case ReadIndexAnswer() | ForwardAnswer():
+                self._receive_leaders_answer(message)
 
     # ------------------------------------------------------------------ what comes out
 
@@ -292,13 +374,14 @@ class Raft:
         self._observe(now)
         if isinstance(self._role, Leader):
             self._serve_reads(self._role)
+            self._events.snapshot_wanted = self._role.take_wanted_index(self._handed_out)
         self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
         events, self._events = self._events, Events()
         events.committed = self._take_committed()
         return events
 
     def _take_committed(self) -> tuple[Entry, ...]:
-        if self._handed_out >= self.commit_index:
+        if self._restoring_index or self._handed_out >= self.commit_index:
             return ()
         entries = self._log.slice_bytes(
             self._handed_out + 1, self._settings.max_committed_bytes, last=self.commit_index
@@ -313,11 +396,20 @@ class Raft:
             self._role.send_pending(self.commit_index, now)
         elif self._settings.forwarding and self.leader is not None:
             self._remote.send_reads(self.leader, self.current_term, now)
-        return Ready(messages=self._outbox.take(), write=self._persistence.take_write())
+        return Ready(
+            messages=self._outbox.take(),
+            write=self._persistence.take_write(),
+            chunks=self._outbox.take_chunks(),
+            received=self._incoming.take_received(),
+        )
 
     # ------------------------------------------------------------------ elections (§5.2)
 
     def _stand_for_election(self) -> None:
+        if self._snapshot_is_lost:
+            # It would lead without the state that the log begins after.
+            self._role = Follower(election_deadline=self._new_election_deadline())
+            return
         if not self._settings.pre_vote:
             self._campaign()
             return
@@ -464,6 +556,9 @@ class Raft:
             self._refuse_entries(sender, request, conflict_index=0, conflict_term=0)
             return
         self._follow(sender)
+        if self._snapshot_is_lost:
+            self._ask_for_snapshot(sender, request.id)
+            return
         previous = request.prev_log_index
         # "2. Reply false if log doesn't contain an entry at prevLogIndex whose term matches
         # prevLogTerm". What a snapshot covers is committed, so it matches.
@@ -472,7 +567,7 @@ class Raft:
                 sender, request, conflict_index=self._log.last_index + 1, conflict_term=0
             )
             return
-        if previous >= self._log.snapshot.index:
+        if previous >= self._log.start.index:
             term = self._log.term_at(previous)
             assert term is not None
             if term != request.prev_log_term:
@@ -501,7 +596,7 @@ class Raft:
         # in the log". Without a conflict nothing is deleted: the request may be an old one that
         # was overtaken.
         for position, entry in enumerate(entries):
-            if entry.index <= self._log.snapshot.index:
+            if entry.index <= self._log.start.index:
                 continue
             term = self._log.term_at(entry.index)
             if term == entry.term:
@@ -533,10 +628,19 @@ class Raft:
         self._role.heard_leader_at = self._now
         self._role.election_deadline = self._new_election_deadline()
 
-    def _receive_append_entries_answer(self, sender: NodeId, answer: AppendEntriesAnswer) -> None:
-        if isinstance(self._role, Leader) and answer.term == self.current_term:
-            self._role.receive_answer(sender, answer, self._now)
-            self._advance_commit_index(self._role)
+    def _receive_followers_answer(
+        self, sender: NodeId, answer: AppendEntriesAnswer | InstallSnapshotAnswer | SnapshotNeeded
+    ) -> None:
+        if not isinstance(self._role, Leader) or answer.term != self.current_term:
+            return
+        match answer:
+            case AppendEntriesAnswer():
+                self._role.receive_answer(sender, answer, self._now)
+                self._advance_commit_index(self._role)
+            case InstallSnapshotAnswer():
+                self._role.receive_snapshot_answer(sender, answer, self._now)
+            case SnapshotNeeded():
+                self._role.receive_snapshot_needed(sender, answer, self._now)
 
     def _advance_commit_index(self, leader: Leader) -> None:
         self.commit_index = advanced_commit_index(
@@ -546,6 +650,54 @@ class Raft:
             configuration=self.configuration,
             match_index_of=leader.match_index_of,
         )
+
+    # ------------------------------------------------------------------ snapshots (§7)
+
+    def _receive_install_snapshot(self, sender: NodeId, request: InstallSnapshot) -> None:
+        if request.term < self.current_term:  # "1. Reply immediately if term < currentTerm"
+            self._answer_chunk(sender, request, request.id, next_offset=0)
+            return
+        self._follow(sender)
+        index = request.snapshot.index
+        if self._snapshot_is_lost and index < self.snapshot.index:
+            self._ask_for_snapshot(sender, request.id)
+            return
+        next_offset: int | None = request.size
+        if self._snapshot_is_lost or index > self.commit_index:
+            next_offset = self._incoming.receive(sender, request)
+        if next_offset is not None:
+            self._answer_chunk(sender, request, request.id, next_offset)
+
+    def _answer_chunk(
+        self, to: NodeId, request: InstallSnapshot, request_id: int, next_offset: int
+    ) -> None:
+        # What is known to be committed may still be on its way to this server's disk.
+        is_whole = request.term == self.current_term and next_offset == request.size
+        promise = self._persistence.promise_of_entries(request.snapshot.index if is_whole else 0)
+        answer = InstallSnapshotAnswer(request_id, self.current_term, next_offset)
+        self._outbox.send_after(promise, to, answer)
+
+    def _ask_for_snapshot(self, leader: NodeId, request_id: int) -> None:
+        answer = SnapshotNeeded(request_id, self.current_term, self.snapshot.index)
+        self._outbox.send_after(self._persistence.promise_of_vote(), leader, answer)
+
+    def _take_over(self, snapshot: SnapshotMetadata, size: int) -> None:
+        """A leader's snapshot is on this server's disk, as its newest.
+
+        Whoever leads now: what a snapshot covers is committed and stays so.
+        """
+        if not self._snapshot_is_lost and snapshot.index <= self.snapshot.index:
+            return
+        if self._snapshot_is_lost or snapshot.index > self._handed_out:
+            # "8. Reset state machine using snapshot contents (and load snapshot's cluster
+            # configuration)" (Figure 13).
+            self._snapshot_is_lost = False
+            self._restoring_index = self._handed_out = snapshot.index
+            self._events.snapshot = snapshot
+            self.configuration = snapshot.configuration
+            self.commit_index = max(self.commit_index, snapshot.index)
+        self._persistence.compact(snapshot, size)
+        self._outbox.release()
 
     # ------------------------------------------------------------------ reads and forwarding
 
@@ -578,8 +730,12 @@ class Raft:
         else:
             self._outbox.send(sender, ForwardAnswer(request.id, self.current_term, None))
 
-    def _receive_forward_answer(self, answer: ForwardAnswer) -> None:
-        self._events.forward_outcomes.extend(self._remote.forward_answered(answer))
+    def _receive_leaders_answer(self, answer: ReadIndexAnswer | ForwardAnswer) -> None:
+        match answer:
+            case ReadIndexAnswer():
+                self._events.reads.extend(self._remote.read_answered(answer))
+            case ForwardAnswer():
+                self._events.forward_outcomes.extend(self._remote.forward_answered(answer))
 
     # ------------------------------------------------------------------ time
 

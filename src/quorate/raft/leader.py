@@ -5,12 +5,24 @@ Exists only while the server leads; a server that steps down loses it whole.
 
 from quorate.raft.configuration import Configuration, NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
+from quorate.raft.messages import (
+    AppendEntries,
+    AppendEntriesAnswer,
+    InstallSnapshot,
+    InstallSnapshotAnswer,
+    SnapshotNeeded,
+)
 from quorate.raft.outbox import Outbox
 from quorate.raft.persistence import Persistence
 from quorate.raft.progress import Progress
 from quorate.raft.reads import Read, ReadRounds
+from quorate.raft.ready import ChunkToSend
 from quorate.raft.settings import Settings
+from quorate.raft.transfer import SnapshotTransfer
+
+CHUNK_TIMEOUTS = 4
+"""A piece of a snapshot counts as lost after so many times `append_timeout_us`. It is much data,
+to be read, sent, written and, with the last piece, to be checked and synced as a whole."""
 
 
 class Leader:
@@ -42,6 +54,7 @@ class Leader:
         self._outbox = outbox
         self._elected_at = now
         self._time_at_election_ms = persistence.log.last_time_ms
+        self._wanted_index = 0
         self.reads = ReadRounds()
         self.progress = {
             peer: Progress(next_index=persistence.log.last_index + 1, now=now)
@@ -83,7 +96,11 @@ class Leader:
         """Sends each follower what it lacks, as far as its window allows, or a heartbeat."""
         for peer, progress in self.progress.items():
             progress.expire(now)
-            self._send_entries(peer, progress, commit_index, now)
+            if self._needs_snapshot(progress):
+                self._send_chunk(peer, progress, now)
+            else:
+                progress.transfer = None
+                self._send_entries(peer, progress, commit_index, now)
             if self._heartbeat_is_due(progress, now) or self._owes_confirmation(progress, now):
                 self._send_heartbeat(peer, progress, commit_index, now)
 
@@ -93,7 +110,7 @@ class Leader:
         for progress in self.progress.values():
             if progress.last_sent_at is not None:
                 due.append(progress.last_sent_at + self._settings.heartbeat_interval_us)
-            expiry = progress.earliest_expiry()
+            expiry = progress.deadline()
             if expiry is not None:
                 due.append(expiry)
         return min(due, default=None)
@@ -105,9 +122,7 @@ class Leader:
         ):
             previous = progress.next_index - 1
             previous_term = log.term_at(previous)
-            if previous_term is None:
-                # The entries were compacted: this follower needs a snapshot.
-                return
+            assert previous_term is not None, "else it needs a snapshot"
             entries: tuple[Entry, ...] = ()
             if progress.next_index <= log.last_index:
                 entries = log.slice_bytes(progress.next_index, self._settings.max_append_bytes)
@@ -139,13 +154,51 @@ class Leader:
             return True
         return progress.probing and progress.next_index > progress.match_index + 1
 
+    def _needs_snapshot(self, progress: Progress) -> bool:
+        # "the leader must occasionally send snapshots to followers that lag behind. This happens
+        # when the leader has already discarded the next log entry that it needs to send" (§7).
+        if progress.needed_index:
+            return True
+        return progress.next_index <= self._persistence.log.start.index
+
+    def _send_chunk(self, peer: NodeId, progress: Progress, now: int) -> None:
+        """Sends the next piece of a snapshot, if none is under way and there is a snapshot."""
+        newest, size = self._persistence.log.snapshot, self._persistence.snapshot_size
+        if size == 0 or newest.index < progress.needed_index:
+            progress.transfer = None
+            return
+        transfer = progress.transfer
+        if transfer is None:
+            transfer = progress.transfer = SnapshotTransfer(newest, size)
+        if not transfer.may_send(now):
+            return
+        if transfer.snapshot.index < newest.index and (
+            transfer.offset == 0 or transfer.snapshot.index < self._persistence.previous_index
+        ):
+            # Nothing is lost by it, or the older one is not kept any more.
+            transfer.replace(newest, size)
+        request_id = self._outbox.take_id()
+        request = InstallSnapshot(
+            id=request_id,
+            term=self._persistence.current_term,
+            snapshot=transfer.snapshot,
+            size=transfer.size,
+            offset=transfer.offset,
+            data=b"",
+        )
+        length = min(self._settings.max_chunk_bytes, transfer.size - transfer.offset)
+        self._outbox.send_chunk(ChunkToSend(peer, request, length))
+        transfer.sent(
+            request_id, expires_at=now + CHUNK_TIMEOUTS * self._settings.append_timeout_us
+        )
+
     def _send_heartbeat(
         self, peer: NodeId, progress: Progress, commit_index: int, now: int
     ) -> None:
         # It goes on from where the logs are known to match, so it cannot fail for a conflict,
         # needs no slot, and tells the follower as much of the commit index as is safe.
         log = self._persistence.log
-        previous = max(progress.match_index, log.snapshot.index)
+        previous = max(progress.match_index, log.start.index)
         previous_term = log.term_at(previous)
         assert previous_term is not None
         request_id = self._outbox.take_id()
@@ -186,12 +239,49 @@ class Leader:
     def receive_answer(self, peer: NodeId, answer: AppendEntriesAnswer, now: int) -> None:
         """Takes in a follower's answer of the leader's own term."""
         progress = self.progress[peer]
-        progress.last_contact_at = now
-        progress.acknowledged_id = max(progress.acknowledged_id, answer.id)
+        self._note_contact(progress, answer.id, now)
         if answer.success:
             progress.succeeded(answer.id, match_index=answer.match_index)
         else:
             progress.failed(answer.id, next_index=self._next_index_after_conflict(answer))
+        if answer.id == progress.acknowledged_id:
+            progress.needed_index = 0
+
+    def receive_snapshot_answer(
+        self, peer: NodeId, answer: InstallSnapshotAnswer, now: int
+    ) -> None:
+        """Takes in a follower's answer to a piece of a snapshot."""
+        progress = self.progress[peer]
+        self._note_contact(progress, answer.id, now)
+        if progress.transfer is not None:
+            index = progress.transfer.answered(answer.id, answer.next_offset)
+            if index:
+                progress.installed(index)
+
+    def receive_snapshot_needed(self, peer: NodeId, answer: SnapshotNeeded, now: int) -> None:
+        """A follower has lost its snapshot. Only its newest answer tells whether that is so."""
+        progress = self.progress[peer]
+        self._note_contact(progress, answer.id, now)
+        if answer.id == progress.acknowledged_id:
+            if not progress.needed_index:
+                progress.restart()
+            progress.needed_index = answer.index
+            if answer.index > self._persistence.log.snapshot.index:
+                self._wanted_index = max(self._wanted_index, answer.index)
+
+    def take_wanted_index(self, handed_out: int) -> int:
+        """What a snapshot has to cover that a follower waits for; 0 if none does.
+
+        Args:
+            handed_out: a snapshot can cover this much now. One that has to cover more is asked
+                for by the follower again, and wanted then.
+        """
+        index, self._wanted_index = self._wanted_index, 0
+        return index if index <= handed_out else 0
+
+    def _note_contact(self, progress: Progress, request_id: int, now: int) -> None:
+        progress.last_contact_at = now
+        progress.acknowledged_id = max(progress.acknowledged_id, request_id)
 
     def _next_index_after_conflict(self, answer: AppendEntriesAnswer) -> int:
         """Where the logs may match, by the follower's hints (Raft §5.3, fast backtracking).

@@ -1,8 +1,9 @@
-"""The log in memory, from the last snapshot on (Raft §5.3, §7).
+"""The log in memory, with what a snapshot has replaced of it (Raft §5.3, §7).
 
-Index and term of the entry just before the first one are known from the snapshot, so that the
-consistency check of AppendEntries works at the log's very beginning too. What is durable and
-what is committed is not this module's business.
+Index and term of the entry just before the first one are known, so that the consistency check
+of AppendEntries works at the log's very beginning too. Some entries that the snapshot covers may
+still be there, for followers that are a little behind. What is durable and what is committed is
+not this module's business.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,40 +11,48 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 _term_of = attrgetter("term")
 """Terms never decrease along the log, so they can be searched by bisection."""
 
 
 class RaftLog:
-    """Consecutive entries after a snapshot.
+    """Consecutive entries, from somewhere within a snapshot on, or right behind it.
+
+    `start.index <= snapshot.index <= last_index` always holds.
 
     Args:
-        snapshot: what the log begins after.
-        entries: consecutive, beginning at `snapshot.index + 1`.
+        start: what the log begins after.
+        snapshot: what was last compacted.
+        entries: consecutive, beginning at `start.index + 1`.
     """
 
-    def __init__(self, snapshot: SnapshotMetadata, entries: Sequence[Entry] = ()) -> None:
+    def __init__(
+        self, start: LogStart, snapshot: SnapshotMetadata, entries: Sequence[Entry] = ()
+    ) -> None:
+        self.start = start
         self.snapshot = snapshot
         self._entries: list[Entry] = []
         for entry in entries:
             self.append(entry)
+        assert start.index <= snapshot.index <= self.last_index
+        assert self.term_at(snapshot.index) == snapshot.term
 
     @property
     def first_index(self) -> int:
         """The index of the first entry that the log holds or will hold."""
-        return self.snapshot.index + 1
+        return self.start.index + 1
 
     @property
     def last_index(self) -> int:
-        """The index of the last entry; that of the snapshot if there is none."""
-        return self.snapshot.index + len(self._entries)
+        """The index of the last entry; if there is none, of the one that the log begins after."""
+        return self.start.index + len(self._entries)
 
     @property
     def last_term(self) -> int:
         """The term of the last entry."""
-        return self._entries[-1].term if self._entries else self.snapshot.term
+        return self._entries[-1].term if self._entries else self.start.term
 
     @property
     def last_time_ms(self) -> int:
@@ -54,7 +63,7 @@ class RaftLog:
         """The term of the entry at `index`; None if the log does not know it."""
         if self.first_index <= index <= self.last_index:
             return self._entries[index - self.first_index].term
-        return self.snapshot.term if index == self.snapshot.index else None
+        return self.start.term if index == self.start.index else None
 
     def first_index_of_term_at(self, index: int) -> int:
         """The first index that the log holds of the term of its entry at `index`."""
@@ -63,14 +72,14 @@ class RaftLog:
 
     def last_index_of_term(self, term: int) -> int | None:
         """The last index whose entry has this term; None if the log knows none."""
-        index = self.snapshot.index + bisect_right(self._entries, term, key=_term_of)
+        index = self.start.index + bisect_right(self._entries, term, key=_term_of)
         return index if self.term_at(index) == term else None
 
     def slice(self, first: int, last: int) -> tuple[Entry, ...]:
         """The entries from `first` to `last`, both included."""
         assert first >= self.first_index, "entries before the log's beginning are gone"
         assert last <= self.last_index
-        return tuple(self._entries[first - self.first_index : last - self.snapshot.index])
+        return tuple(self._entries[first - self.first_index : last - self.start.index])
 
     def slice_bytes(
         self, first: int, max_bytes: int, *, last: int | None = None
@@ -104,6 +113,39 @@ class RaftLog:
         """Forgets the entry at `index` and all that follow it."""
         assert self.first_index <= index <= self.last_index
         del self._entries[index - self.first_index :]
+
+    def compact(self, snapshot: SnapshotMetadata, *, trailing_bytes: int) -> None:
+        """Forgets what a snapshot covers, but for the last entries of it.
+
+        If the log does not hold the snapshot's last entry, all its entries are those of a past
+        that the snapshot has replaced: "If existing log entry has same index and term as
+        snapshot's last included entry, retain log entries following it and reply. 7. Discard the
+        entire log" (Raft §7, Figure 13, steps 6 and 7).
+
+        Args:
+            snapshot: not older than the present one.
+            trailing_bytes: what the entries that stay have together, headers included.
+        """
+        assert snapshot.index >= self.snapshot.index, "a snapshot replaces an older one"
+        if self.term_at(snapshot.index) == snapshot.term:
+            begin = self._trailing_start(snapshot.index, trailing_bytes)
+            term = self.term_at(begin)
+            assert term is not None
+            del self._entries[: begin - self.start.index]
+            self.start = LogStart(begin, term)
+        else:
+            self._entries = []
+            self.start = LogStart(snapshot.index, snapshot.term)
+        self.snapshot = snapshot
+
+    def _trailing_start(self, index: int, trailing_bytes: int) -> int:
+        while index > self.start.index:
+            entry = self._entries[index - self.first_index]
+            trailing_bytes -= ENTRY_HEADER_BYTES + len(entry.data)
+            if trailing_bytes < 0:
+                break
+            index -= 1
+        return index
 
     def is_up_to_date(self, *, last_log_index: int, last_log_term: int) -> bool:
         """Whether a candidate's log is at least as up-to-date as this one (Raft §5.4.1)."""

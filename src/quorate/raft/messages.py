@@ -83,7 +83,9 @@ class AppendEntriesAnswer(msgspec.Struct, frozen=True, array_like=True, tag=6, g
 
 
 class SnapshotNeeded(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
-    """The answer to `AppendEntries` of a follower whose own snapshot cannot be read any more.
+    """The answer to a leader of a follower whose own snapshot cannot be read any more.
+
+    To `AppendEntries`, and to `InstallSnapshot` with a snapshot that is too old for it.
 
     Attributes:
         id: the request's id.

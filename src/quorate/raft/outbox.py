@@ -10,7 +10,7 @@ from collections import deque
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.persistence import Persistence, Promise
-from quorate.raft.ready import Envelope
+from quorate.raft.ready import ChunkToSend, Envelope
 from quorate.raft.settings import Settings
 
 
@@ -28,6 +28,7 @@ class Outbox:
         self._persistence = persistence
         self._next_id = first_request_id
         self._now: list[Envelope] = []
+        self._chunks: list[ChunkToSend] = []
         # The newest are worth the most: what they promise covers what older ones do.
         self._later: deque[tuple[Promise, int, Envelope]] = deque(maxlen=settings.max_held_messages)
 
@@ -45,6 +46,10 @@ class Outbox:
     def send(self, to: NodeId, message: PeerMessage) -> None:
         """Sends without waiting for anything."""
         self._now.append(Envelope(to, message))
+
+    def send_chunk(self, chunk: ChunkToSend) -> None:
+        """Sends a piece of a snapshot, which the driver has to read first."""
+        self._chunks.append(chunk)
 
     def send_after(self, promise: Promise, to: NodeId, message: PeerMessage) -> None:
         """Sends once the promise is kept, if the term is still the same."""
@@ -69,3 +74,8 @@ class Outbox:
         """The messages to send now."""
         messages, self._now = self._now, []
         return messages
+
+    def take_chunks(self) -> list[ChunkToSend]:
+        """The pieces of snapshots to read and send now."""
+        chunks, self._chunks = self._chunks, []
+        return chunks

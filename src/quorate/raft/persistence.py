@@ -6,7 +6,8 @@ goes into the next, and into further ones if it is much. Writes complete in orde
 
 The durable index is subtle. A truncation lowers it at once, also for the write that is just on
 its way: when that old write completes, it must not vouch for indices whose entries have since
-been replaced. Only a write that was issued after the truncation raises it again.
+been replaced. Only a write that was issued after the truncation raises it again. A snapshot on
+the disk vouches for all that it covers, whether or not the log's own writes have come so far.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from quorate.raft.entry import Entry
 from quorate.raft.log import RaftLog
 from quorate.raft.ready import DurableState, LogWrite
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 
 class Promise(msgspec.Struct, frozen=True, gc=False):
@@ -25,8 +27,9 @@ class Promise(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         write: the number of the write that makes term and vote durable.
-        last_index: the log up to here. While the term lasts, no entry that was promised is
-            truncated: it came from the only leader of the term, who never deletes any (§5.3).
+        last_index: the log up to here, or a snapshot. While the term lasts, no entry that was
+            promised is truncated: it came from the only leader of the term, who never deletes
+            any (§5.3), and whose snapshots are of the same log.
     """
 
     write: int
@@ -43,15 +46,22 @@ class Persistence:
 
     def __init__(self, durable: DurableState, settings: Settings) -> None:
         self._max_write_bytes = settings.max_write_bytes
+        self._trailing_bytes = settings.trailing_bytes
         self.current_term = durable.term
         self.voted_for = durable.voted_for
-        self.log = RaftLog(durable.snapshot, durable.entries)
+        self.log = RaftLog(durable.start, durable.snapshot, durable.entries)
+        self.snapshot_size = durable.snapshot_size
+        """Bytes of the newest snapshot; 0 if there is none that could be sent."""
+        self.previous_index = durable.snapshot.index
+        """What the snapshot before the newest covers; older ones are not kept."""
         self.durable_index = self.log.last_index
         self._issued = 0
         self._completed = 0
         self._in_flight_last_index = 0
         """Up to which index the write on its way still vouches for the log."""
         self._first_unwritten = self.log.last_index + 1
+        self._written_start: LogStart = durable.start
+        """Where the log begins on the disk, once all writes that were issued are on it."""
         self._vote_write = 0
         """The number of the write that makes the newest term and vote durable."""
 
@@ -83,6 +93,32 @@ class Persistence:
         self._in_flight_last_index = min(self._in_flight_last_index, index - 1)
         self._first_unwritten = min(self._first_unwritten, index)
 
+    def compact(self, snapshot: SnapshotMetadata, size: int) -> None:
+        """Puts a snapshot that is on the disk in place of what it covers.
+
+        1. The disk holds the snapshot, so all that it covers is durable.
+        2. If entries behind it stay, they are as durable as they were. What was to be written
+           before the log's new start is not written any more.
+        3. If none stay, it is as with a truncation: a write that is on its way does not vouch for
+           what comes behind the snapshot from now on.
+
+        A crash before the next write finds the new snapshot beside the old log, and makes of
+        them the same by the same rule.
+
+        Args:
+            snapshot: what it covers; not older than the present one.
+            size: its bytes.
+        """
+        self.previous_index = self.log.snapshot.index
+        self.log.compact(snapshot, trailing_bytes=self._trailing_bytes)
+        self.snapshot_size = size
+        last_index = self.log.last_index
+        self.durable_index = min(max(self.durable_index, snapshot.index), last_index)
+        self._in_flight_last_index = min(self._in_flight_last_index, last_index)
+        self._first_unwritten = min(
+            max(self._first_unwritten, self.log.first_index), last_index + 1
+        )
+
     # ------------------------------------------------------------------ writes
 
     def take_write(self) -> LogWrite | None:
@@ -90,7 +126,8 @@ class Persistence:
         if self._issued > self._completed:
             return None
         has_entries = self._first_unwritten <= self.log.last_index
-        if not has_entries and self._vote_write <= self._issued:
+        start = None if self.log.start == self._written_start else self.log.start
+        if not has_entries and start is None and self._vote_write <= self._issued:
             return None
         self._issued += 1
         entries: tuple[Entry, ...] = ()
@@ -98,11 +135,13 @@ class Persistence:
             entries = self.log.slice_bytes(self._first_unwritten, self._max_write_bytes)
         self._first_unwritten += len(entries)
         self._in_flight_last_index = self._first_unwritten - 1
+        self._written_start = self.log.start
         return LogWrite(
             number=self._issued,
             term=self.current_term,
             voted_for=self.voted_for,
             entries=entries,
+            start=start,
         )
 
     def complete(self, number: int) -> None:

@@ -1,6 +1,7 @@
 """What a leader knows of one follower's log, and the flow of AppendEntries to it.
 
-Two states, as in the dissertation's pipelining (§10.2.2):
+As long as the follower needs no snapshot there are two states, as in the dissertation's
+pipelining (§10.2.2):
 
 * probing: the leader does not know where the logs match. One request at a time, until one
   succeeds.
@@ -12,6 +13,8 @@ again when its answer comes or its own timer ends, whatever becomes of the call 
 """
 
 import msgspec
+
+from quorate.raft.transfer import SnapshotTransfer
 
 
 class _Slot(msgspec.Struct, gc=False):
@@ -33,6 +36,9 @@ class Progress:
         last_contact_at: when an answer last came, in microseconds.
         last_sent_at: when anything was last sent, in microseconds; None before that.
         last_sent_id: the id of the last request that was sent.
+        needed_index: the follower's own snapshot is lost, and it has asked for one that covers
+            at least this; 0 if not.
+        transfer: a snapshot on its way to it.
     """
 
     def __init__(self, *, next_index: int, now: int) -> None:
@@ -43,6 +49,8 @@ class Progress:
         self.last_contact_at = now
         self.last_sent_at: int | None = None
         self.last_sent_id = 0
+        self.needed_index = 0
+        self.transfer: SnapshotTransfer | None = None
         self._slots: dict[int, _Slot] = {}
 
     def may_send(self, max_in_flight: int) -> bool:
@@ -62,6 +70,14 @@ class Progress:
         oldest = next(iter(self._slots.values()), None)
         return None if oldest is None else oldest.expires_at
 
+    def deadline(self) -> int | None:
+        """When something unanswered is to be sent again, in microseconds."""
+        expiry = self.earliest_expiry()
+        lost = None if self.transfer is None else self.transfer.expires_at
+        if expiry is None or lost is None:
+            return lost if expiry is None else expiry
+        return min(expiry, lost)
+
     def expire(self, now: int) -> None:
         """Begins again where the logs match if a request was lost."""
         earliest = self.earliest_expiry()
@@ -74,6 +90,8 @@ class Progress:
         If nothing matched yet, the search goes on where it was.
         """
         self._slots.clear()
+        if self.transfer is not None:
+            self.transfer.restart()
         if not self.probing:
             self.probing = True
             self.next_index = self.match_index + 1
@@ -88,6 +106,13 @@ class Progress:
         self.next_index = max(self.next_index, self.match_index + 1)
         if answered_in_time:
             self.probing = False
+
+    def installed(self, index: int) -> None:
+        """The follower has a snapshot up to `index`, durably, and goes on behind it."""
+        self.match_index = max(self.match_index, index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        if self.needed_index <= index:
+            self.needed_index = 0
 
     def failed(self, request_id: int, *, next_index: int) -> None:
         """The follower has no matching entry where this request wanted to go on.

@@ -1,0 +1,92 @@
+"""A leader's snapshot on its way to one follower, piece by piece (Raft §7, InstallSnapshot).
+
+Stop and wait: one piece is under way, and the next goes out when the follower has answered. So a
+slow follower costs its leader one piece of memory and nothing else. A piece that is not answered
+in time is sent again. Which follower needs a snapshot is not decided here.
+"""
+
+from collections import deque
+
+import msgspec
+
+from quorate.raft.snapshot import SnapshotMetadata
+
+MAX_REMEMBERED_PIECES = 8
+"""Requests to one follower whose answers still count, the newest ones."""
+
+
+class _Piece(msgspec.Struct, frozen=True, gc=False):
+    """A request that was sent."""
+
+    id: int
+    index: int
+    size: int
+
+
+class SnapshotTransfer:
+    """A snapshot to one follower.
+
+    Within a leader's term a snapshot of some index has the same bytes for ever, so a follower
+    may go on where it was, also after another transfer of it that was given up.
+
+    Attributes:
+        snapshot: what it covers.
+        size: its bytes.
+        offset: where the piece begins that is under way, or is to be sent next.
+    """
+
+    def __init__(self, snapshot: SnapshotMetadata, size: int) -> None:
+        self.snapshot = snapshot
+        self.size = size
+        self.offset = 0
+        self._expires_at: int | None = None
+        self._pieces: deque[_Piece] = deque(maxlen=MAX_REMEMBERED_PIECES)
+
+    @property
+    def expires_at(self) -> int | None:
+        """When the piece under way counts as lost, in microseconds; None if there is none."""
+        return self._expires_at
+
+    def replace(self, snapshot: SnapshotMetadata, size: int) -> None:
+        """Begins again with a newer snapshot."""
+        assert snapshot.index > self.snapshot.index
+        self.snapshot = snapshot
+        self.size = size
+        self.offset = 0
+        self._expires_at = None
+
+    def may_send(self, now: int) -> bool:
+        """Whether no piece is under way."""
+        return self._expires_at is None or self._expires_at <= now
+
+    def sent(self, request_id: int, *, expires_at: int) -> None:
+        """The piece at `offset` is on its way."""
+        self._pieces.append(_Piece(request_id, self.snapshot.index, self.size))
+        self._expires_at = expires_at
+
+    def restart(self) -> None:
+        """What is under way counts as lost: the same piece may be sent again at once."""
+        self._expires_at = None
+
+    def answered(self, request_id: int, next_offset: int) -> int:
+        """Takes in an answer.
+
+        An answer to a piece that was sent again since counts if it leads further: what the
+        follower has, it keeps. An answer to the last request also counts if it leads back: the
+        follower has lost what it had, or it was damaged. But then nothing is sent before that
+        request expires, so that a follower that cannot take a snapshot in is not flooded.
+
+        Returns:
+            The index of a snapshot that the follower has as a whole now, durably; else 0. It
+            may be an earlier one than that under way.
+        """
+        piece = next((piece for piece in self._pieces if piece.id == request_id), None)
+        if piece is None:
+            return 0
+        if piece.index == self.snapshot.index:
+            if self.offset < next_offset <= self.size:
+                self.offset = next_offset
+                self._expires_at = None
+            elif piece == self._pieces[-1] and 0 <= next_offset < self.offset:
+                self.offset = next_offset
+        return piece.index if next_offset == piece.size else 0
