@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,11 +18,18 @@ from quorate.kv.commands import (
 )
 from quorate.kv.errors import MalformedError
 from quorate.kv.queries import Count, Exists, Get, GetMany, Length
-from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES, Table
+from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES, SECTION_BYTES, Table
 
 
 def run(table: Table, command: Command) -> Reply:
     return decode_reply(table.apply(encode_command(command)))
+
+
+def restored(sections: Iterable[bytes]) -> Table:
+    table = Table()
+    for section in sections:
+        table.restore(section)
+    return table
 
 
 def too_large(limit: int) -> Failure:
@@ -128,13 +137,13 @@ def test_put_many_changes_nothing_if_one_value_is_too_large() -> None:
 def test_bytes_that_are_no_command_are_answered_and_change_nothing(data: bytes) -> None:
     table = Table()
     run(table, Put(b"k", b"v"))
-    before = table.snapshot()
+    before = table.digest()
     reply = decode_reply(table.apply(data))
     assert reply == Failure(FailureCode.MALFORMED, "ERR malformed command")
-    assert table.snapshot() == before
+    assert table.digest() == before
 
 
-def test_equal_contents_give_equal_snapshots_whatever_their_history() -> None:
+def test_equal_contents_give_equal_digests_whatever_their_history() -> None:
     straight, winding = Table(), Table()
     run(straight, PutMany(((b"a", b"1"), (b"b", b"23"))))
     for command in (
@@ -145,24 +154,52 @@ def test_equal_contents_give_equal_snapshots_whatever_their_history() -> None:
         Delete((b"gone",)),
     ):
         run(winding, command)
-    assert straight.snapshot() == winding.snapshot()
+    assert straight.digest() == winding.digest()
+
+
+def test_different_contents_give_different_digests() -> None:
+    digests = {Table().digest(), Table(max_value_bytes=4).digest()}
+    for pairs in ([(b"a", b"1")], [(b"a", b"2")], [(b"a1", b"")], [(b"a", b"1"), (b"b", b"")]):
+        table = Table()
+        run(table, PutMany(tuple(pairs)))
+        digests.add(table.digest())
+    assert len(digests) == 6
 
 
 def test_the_limit_is_part_of_the_snapshot() -> None:
     small = Table(max_value_bytes=4)
-    restored = Table()
-    restored.restore(small.snapshot())
-    assert run(restored, Put(b"k", b"abcde")) == too_large(4)
+    assert run(restored(small.snapshot()), Put(b"k", b"abcde")) == too_large(4)
 
 
-def test_bytes_that_are_no_table_are_refused_and_replace_nothing() -> None:
+def test_bytes_that_are_no_section_are_refused_and_change_nothing() -> None:
     table = Table()
     run(table, Put(b"k", b"v"))
-    before = table.snapshot()
-    for length in range(len(before)):
+    before = table.digest()
+    (section,) = table.snapshot()
+    for length in range(len(section)):
         with pytest.raises(MalformedError):
-            table.restore(before[:length])
-    assert table.snapshot() == before
+            table.restore(section[:length])
+    assert table.digest() == before
+
+
+def test_a_section_is_as_large_as_said_but_for_its_last_value() -> None:
+    table = Table()
+    for number in range(3_000):
+        run(table, Put(b"key-%d" % number, bytes(100)))
+    run(table, Put(b"large", bytes(500_000)))
+    run(table, Put(b"behind", b"it"))
+    sections = list(table.snapshot())
+    *full, large, last = map(len, sections)
+    assert len(full) > 3
+    assert all(0.95 * SECTION_BYTES < size < 1.05 * SECTION_BYTES for size in full)
+    assert 500_000 < large < 500_000 + 1.05 * SECTION_BYTES
+    assert last < 50
+    assert restored(sections).digest() == table.digest()
+
+
+def test_the_snapshot_of_an_empty_table_is_one_small_section() -> None:
+    (section,) = Table().snapshot()
+    assert len(section) < 10
 
 
 MAX_BYTES = 6
@@ -209,10 +246,9 @@ def test_the_table_does_what_a_plain_dict_does(steps: list[tuple[Command, bool]]
     asked = (b"a", b"b", b"missing", b"c", b"a")
     for command, restart in steps:
         if restart:
-            state = table.snapshot()
-            table = Table()
-            table.restore(state)
-            assert table.snapshot() == state
+            digest = table.digest()
+            table = restored(table.snapshot())
+            assert table.digest() == digest
         assert run(table, command) == run_model(model, command)
         assert table.query(GetMany(asked, 1 << 20)) == tuple(model.get(key) for key in asked)
         assert table.query(Exists(asked)) == sum(key in model for key in asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
@@ -65,11 +66,14 @@ class Words:
         assert query == "all"
         return list(self.words)
 
-    def snapshot(self) -> bytes:
-        return b"\n".join(self.words)
+    def snapshot(self) -> Iterator[bytes]:
+        return iter([b"\n".join(self.words)])
 
-    def restore(self, state: bytes) -> None:
-        self.words = state.split(b"\n")
+    def restore(self, section: bytes) -> None:
+        self.words = section.split(b"\n")
+
+    def digest(self) -> bytes:
+        return b"\n".join(self.words)
 
 
 class Server:

@@ -5,6 +5,9 @@ and no client. Its limit on values can change what APPEND does, so it is part of
 the same on every server.
 """
 
+import hashlib
+from collections.abc import Iterator
+
 import msgspec
 
 from quorate.kv.commands import (
@@ -24,16 +27,22 @@ from quorate.kv.queries import Count, Exists, Get, GetMany, Length, Query, Query
 
 DEFAULT_MAX_VALUE_BYTES = 1024 * 1024
 
+SECTION_BYTES = 64 * 1024
+"""A section of a snapshot ends with the value that reaches this."""
 
-class _Contents(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A table as a snapshot holds it; the keys in ascending order."""
+_ITEM_BYTES = 8
+"""About what an item takes in a section beside its key and value."""
+
+
+class _Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A part of a table, in no particular order; a snapshot has at least one."""
 
     max_value_bytes: int
     values: dict[bytes, bytes]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Contents)
+_decoder = msgspec.msgpack.Decoder(_Section)
 
 
 class Table:
@@ -81,23 +90,44 @@ class Table:
             case Count():
                 return len(self._values)
 
-    def snapshot(self) -> bytes:
-        """The whole state, limit included; equal tables give equal bytes."""
-        values = {key: bytes(value) for key, value in sorted(self._values.items())}
-        return _encoder.encode(_Contents(self._max_value_bytes, values))
+    def snapshot(self) -> Iterator[bytes]:
+        """The whole state as of now, limit included, in sections of about `SECTION_BYTES`.
 
-    def restore(self, state: bytes) -> None:
-        """Replaces the whole state by one that `snapshot` gave, of this table or another.
+        A section is larger only for the sake of its last value. The order of the keys is that of
+        this table's past, so equal tables need not give equal bytes: `digest` compares them.
+        """
+        sections: list[bytes] = []
+        values: dict[bytes, bytes | bytearray] = {}
+        size = 0
+        for key, value in self._values.items():
+            values[key] = value
+            size += len(key) + len(value) + _ITEM_BYTES
+            if size >= SECTION_BYTES:
+                sections.append(_encoder.encode((self._max_value_bytes, values)))
+                values, size = {}, 0
+        if values or not sections:
+            sections.append(_encoder.encode((self._max_value_bytes, values)))
+        return iter(sections)
+
+    def restore(self, section: bytes) -> None:
+        """Takes in one section of a snapshot; on a new table, for each of them.
 
         Raises:
-            MalformedError: the bytes are not a table; nothing was replaced.
+            MalformedError: the bytes are no such section; nothing was taken in.
         """
         try:
-            contents = _decoder.decode(state)
+            contents = _decoder.decode(section)
         except msgspec.DecodeError as error:
-            raise MalformedError(f"not the contents of a table: {error}") from error
+            raise MalformedError(f"not a section of a table: {error}") from error
         self._max_value_bytes = contents.max_value_bytes
-        self._values = dict(contents.values)
+        self._values.update(contents.values)
+
+    def digest(self) -> bytes:
+        """A checksum of the whole state, limit included; equal for equal tables."""
+        checksum = hashlib.blake2b(_encoder.encode(self._max_value_bytes), digest_size=16)
+        for key in sorted(self._values):
+            checksum.update(_encoder.encode((key, self._values[key])))
+        return checksum.digest()
 
     def _execute(self, command: Command) -> bytes:
         match command:

@@ -12,8 +12,9 @@ and is *ordered*: writes take effect in the order of their numbers, without gaps
 that is lost on its way holds back those behind it.
 """
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from google_crc32c import value as crc32c
@@ -142,15 +143,15 @@ class _Session(msgspec.Struct, array_like=True):
         return tuple(outcomes)
 
 
-class _Contents(msgspec.Struct, frozen=True, array_like=True):
-    """The session table as a snapshot holds it; the session idle longest comes first."""
+class _Section(msgspec.Struct, frozen=True, array_like=True):
+    """A part of the session table; the session idle longest comes first."""
 
     limits: SessionLimits
     sessions: list[_Session]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Contents)
+_decoder = msgspec.msgpack.Decoder(_Section)
 
 
 class SessionTable:
@@ -241,25 +242,35 @@ class SessionTable:
             session.execute(submission.commands, submission.first_seq, self._limits, apply)
         )
 
-    def snapshot(self) -> bytes:
-        """The whole state, limits included; a function of the operations since the beginning."""
-        return _encoder.encode(_Contents(self._limits, list(self._sessions.values())))
+    def snapshot(self) -> Iterator[bytes]:
+        """The whole state as of now, limits included, in sections; at least one.
 
-    def restore(self, state: bytes) -> None:
-        """Replaces the whole state by one that `snapshot` gave, here or on another server.
+        It is a function of the operations since the beginning.
+        """
+        return iter([_encoder.encode(_Section(self._limits, list(self._sessions.values())))])
+
+    def restore(self, section: bytes) -> None:
+        """Takes in one section of a snapshot; on a new table, for each of them, in order.
 
         Raises:
-            DecodeError: the bytes are not a session table; nothing was replaced.
+            DecodeError: the bytes are no such section; nothing was taken in.
         """
         try:
-            contents = _decoder.decode(state)
+            contents = _decoder.decode(section)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"not a session table: {error}") from error
+            raise DecodeError(f"not a section of a session table: {error}") from error
         self._limits = contents.limits
-        self._sessions = OrderedDict((session.id, session) for session in contents.sessions)
-        self._id_of_owner = {
-            session.owner: session.id for session in contents.sessions if session.is_ordered
-        }
+        for session in contents.sessions:
+            self._sessions[session.id] = session
+            if session.is_ordered:
+                self._id_of_owner[session.owner] = session.id
+
+    def digest(self) -> bytes:
+        """A checksum of the whole state, limits included; equal for equal tables."""
+        checksum = hashlib.blake2b(_encoder.encode(self._limits), digest_size=16)
+        for session in self._sessions.values():
+            checksum.update(_encoder.encode(session))
+        return checksum.digest()
 
     def _touch(self, session: _Session, time_ms: int) -> None:
         session.last_active_ms = time_ms

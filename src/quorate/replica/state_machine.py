@@ -4,6 +4,7 @@ The key/value table is one such machine. Whoever embeds Quorate with another get
 sessions above it that each command takes effect exactly once.
 """
 
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 QueryT_contra = TypeVar("QueryT_contra", contravariant=True)
@@ -37,14 +38,34 @@ class StateMachine(Protocol[QueryT_contra, ResultT_co]):
         """Answers a read without changing the state. Queries and results are never encoded."""
         ...
 
-    def snapshot(self) -> bytes:
-        """The whole state; the same bytes on every server that applied the same commands."""
+    def snapshot(self) -> Iterator[bytes]:
+        """The whole state as of this call, in sections of about 64 KiB (one item may be larger).
+
+        The machine goes on applying commands while the sections are fetched; what they hold
+        stays as of the call. Fetching one takes no longer than a large command may. So that a
+        machine can keep to that when it has to tidy up behind a walk, it may yield an empty
+        section: nothing to keep, but it wants to be called again.
+
+        At most one such iterator is in use at a time. It is over when it has no more sections or
+        when it is dropped.
+        """
         ...
 
-    def restore(self, state: bytes) -> None:
-        """Replaces the whole state by one that `snapshot` returned, here or on another server.
+    def restore(self, section: bytes) -> None:
+        """Takes in one section; called on a new machine, for each but the empty ones, in order.
+
+        It comes before anything else, and the machine is whole only when all have come: one that
+        got a part of them is thrown away.
 
         Raises:
-            ValueError: the bytes are no such state.
+            ValueError: the bytes are no section of a snapshot. The state is then undefined.
+        """
+        ...
+
+    def digest(self) -> bytes:
+        """A checksum of the whole state, for tests and whoever suspects that servers differ.
+
+        The same on every server that applied the same commands, whereas their snapshots may hold
+        the same in another order. It may take its time.
         """
         ...

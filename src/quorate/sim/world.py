@@ -230,7 +230,7 @@ class World:
         states: dict[bytes, NodeId] = {}
         for server in self._servers.values():
             assert server.node is not None
-            states.setdefault(server.node.state.snapshot(), server.id)
+            states.setdefault(server.node.state.digest(), server.id)
         if len(states) > 1:
             raise HistoryError(f"nodes {sorted(states.values())} have different states")
         self._history.check({b"key-%d" % number: self._value(number) for number in range(KEYS)})
