@@ -5,8 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.codec.errors import DecodeError
-from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, decode_record, encode_record
+from quorate.codec.log import (
+    LogRecord,
+    SegmentHeader,
+    StartRecord,
+    WriteRecord,
+    decode_record,
+    encode_record,
+)
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
+from quorate.raft.snapshot import LogStart
 
 numbers = st.integers(0, 2**63 - 1)
 entries = st.builds(
@@ -17,21 +25,24 @@ entries = st.builds(
     kind=st.sampled_from(EntryKind),
     data=st.binary(max_size=40),
 )
+starts = st.builds(LogStart, index=numbers, term=numbers)
+writes = st.builds(
+    WriteRecord,
+    term=numbers,
+    voted_for=st.none() | numbers,
+    entries=st.lists(entries, max_size=5).map(tuple),
+)
 records = st.one_of(
     st.builds(
         SegmentHeader,
         format_version=numbers,
         term=numbers,
         voted_for=st.none() | numbers,
-        start_index=numbers,
-        start_term=numbers,
+        start=starts,
+        last_index=numbers,
     ),
-    st.builds(
-        WriteRecord,
-        term=numbers,
-        voted_for=st.none() | numbers,
-        entries=st.lists(entries, max_size=5).map(tuple),
-    ),
+    writes,
+    st.builds(StartRecord, start=starts, last_index=numbers, write=writes),
 )
 
 

@@ -80,6 +80,9 @@ class _WatchedFile:
     def read_all(self) -> bytes:
         return self._file.read_all()
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._file.read_at(offset, length)
+
     def write_at(self, offset: int, data: bytes) -> None:
         self._disk.before_write()
         self._file.write_at(offset, data)

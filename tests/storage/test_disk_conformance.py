@@ -86,6 +86,46 @@ def test_a_large_write_is_written_entirely(disk: Disk) -> None:
     assert content_of(disk, "a") == data
 
 
+def test_a_piece_is_read_without_the_rest(disk: Disk) -> None:
+    file = disk.create("a")
+    file.write_at(0, b"0123456789")
+    assert file.read_at(0, 10) == b"0123456789"
+    assert file.read_at(3, 4) == b"3456"
+    assert file.read_at(3, 0) == b""
+    file.close()
+
+
+def test_a_piece_is_shorter_where_the_file_ends(disk: Disk) -> None:
+    file = disk.create("a")
+    assert file.read_at(0, 5) == b""
+    file.write_at(0, b"0123456789")
+    assert file.read_at(8, 5) == b"89"
+    assert file.read_at(10, 5) == b""
+    assert file.read_at(100, 5) == b""
+    file.close()
+
+
+def test_a_large_piece_is_read_entirely(disk: Disk) -> None:
+    data = bytes(range(256)) * 12_000
+    make(disk, "a", data)
+    file = disk.open("a")
+    assert file.read_at(1, len(data)) == data[1:]
+    file.close()
+
+
+def test_a_file_that_was_removed_or_replaced_is_read_further_while_it_is_open(disk: Disk) -> None:
+    make(disk, "a", b"first")
+    make(disk, "b", b"second")
+    make(disk, "c", b"third")
+    removed, replaced = disk.open("a"), disk.open("b")
+    disk.remove("a")
+    disk.rename("c", "b")
+    assert removed.read_at(1, 3) == b"irs"
+    assert replaced.read_at(1, 3) == b"eco"
+    removed.close()
+    replaced.close()
+
+
 def test_two_handles_see_one_file(disk: Disk) -> None:
     one = disk.create("a")
     other = disk.open("a")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, encode_record
-from quorate.raft.configuration import NodeId, configuration_of
+from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.ready import LogWrite
+from quorate.raft.snapshot import LogStart
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
 from quorate.storage.errors import (
@@ -21,11 +21,13 @@ from quorate.storage.errors import (
 )
 from quorate.storage.frames import encode_frame, frame_offset
 from quorate.storage.memory_disk import MemoryDisk
+from quorate.storage.recovery import recover_log
+from quorate.storage.replay import LogContents
 from quorate.storage.segments import FORMAT_VERSION, SPARE, segment_name, segment_numbers
 from quorate.storage.wal import WriteAheadLog
 
 SEGMENT_SIZE = 1024
-BEGINNING = SnapshotMetadata(0, 0, 0, configuration_of((1, 2, 3)))
+BEGINNING = LogStart(0, 0)
 
 
 def entry(index: int, term: int, data: bytes = b"data") -> Entry:
@@ -36,15 +38,14 @@ def write(term: int, *entries: Entry, voted_for: int | None = None) -> LogWrite:
     return LogWrite(0, term, None if voted_for is None else NodeId(voted_for), entries)
 
 
-def new_log(disk: Disk, snapshot: SnapshotMetadata = BEGINNING) -> WriteAheadLog:
-    WriteAheadLog.create(disk, snapshot, segment_size=SEGMENT_SIZE)
-    return reopen(disk, snapshot)[0]
+def new_log(disk: Disk) -> WriteAheadLog:
+    WriteAheadLog.create(disk, segment_size=SEGMENT_SIZE)
+    return reopen(disk)[0]
 
 
-def reopen(
-    disk: Disk, snapshot: SnapshotMetadata = BEGINNING
-) -> tuple[WriteAheadLog, DurableState]:
-    return WriteAheadLog.open(disk, snapshot, segment_size=SEGMENT_SIZE)
+def reopen(disk: Disk) -> tuple[WriteAheadLog, LogContents]:
+    found = recover_log(disk)
+    return WriteAheadLog.open(disk, found, segment_size=SEGMENT_SIZE), found.contents
 
 
 def save(log: WriteAheadLog, *writes: LogWrite) -> None:
@@ -69,12 +70,14 @@ def put_segment(disk: Disk, number: int, *records: LogRecord, first_sequence: in
 def header(
     term: int = 0, voted_for: int | None = None, *, version: int = FORMAT_VERSION
 ) -> SegmentHeader:
-    return SegmentHeader(version, term, None if voted_for is None else NodeId(voted_for), 0, 0)
+    return SegmentHeader(
+        version, term, None if voted_for is None else NodeId(voted_for), BEGINNING, 0
+    )
 
 
-def refused(disk: Disk, snapshot: SnapshotMetadata = BEGINNING) -> CorruptionError:
+def refused(disk: Disk) -> CorruptionError:
     with pytest.raises(CorruptionError) as info:
-        reopen(disk, snapshot)
+        reopen(disk)
     return info.value
 
 
@@ -84,7 +87,7 @@ def refused(disk: Disk, snapshot: SnapshotMetadata = BEGINNING) -> CorruptionErr
 def test_a_new_log_is_empty() -> None:
     disk = MemoryDisk()
     new_log(disk)
-    assert reopen(disk)[1] == DurableState(0, None, BEGINNING)
+    assert reopen(disk)[1] == LogContents(0, None, BEGINNING)
 
 
 def test_term_vote_and_entries_are_there_after_a_restart() -> None:
@@ -96,7 +99,7 @@ def test_term_vote_and_entries_are_there_after_a_restart() -> None:
         write(1, entry(1, 1), entry(2, 1), voted_for=2),
         write(2, entry(3, 2)),
     )
-    expected = DurableState(2, None, BEGINNING, (entry(1, 1), entry(2, 1), entry(3, 2)))
+    expected = LogContents(2, None, BEGINNING, (entry(1, 1), entry(2, 1), entry(3, 2)))
     assert reopen(disk)[1] == expected
 
 
@@ -109,27 +112,6 @@ def test_entries_replace_everything_from_the_first_ones_index_on() -> None:
         write(2, entry(2, 2, b"other")),
     )
     assert reopen(disk)[1].entries == (entry(1, 1), entry(2, 2, b"other"))
-
-
-def test_a_log_may_begin_after_a_snapshot() -> None:
-    snapshot = SnapshotMetadata(100, 7, 5000, configuration_of((1, 2, 3)))
-    disk = MemoryDisk()
-    log = new_log(disk, snapshot)
-    save(log, write(8, entry(101, 7), entry(102, 8)))
-    save(log, *(write(8, entry(index, 8, bytes(300))) for index in range(103, 120)))
-    save(log, write(9, entry(102, 9)))
-    log, state = reopen(disk, snapshot)
-    assert state == DurableState(9, None, snapshot, (entry(101, 7), entry(102, 9)))
-    save(log, write(9, entry(101, 9)))
-    assert reopen(disk, snapshot)[1].entries == (entry(101, 9),)
-
-
-def test_a_log_that_does_not_begin_where_the_snapshot_ends_is_refused() -> None:
-    disk = MemoryDisk()
-    new_log(disk, SnapshotMetadata(100, 7, 0, configuration_of((1,))))
-    for index, term in ((99, 7), (101, 7), (100, 6)):
-        error = refused(disk, SnapshotMetadata(index, term, 0, configuration_of((1,))))
-        assert "the log begins after entry 100 of term 7" in error.reason
 
 
 # Segments.
@@ -344,7 +326,7 @@ def test_an_interrupted_creation_is_taken_over() -> None:
     disk = MemoryDisk()
     new_log(disk)
     new_log(disk)
-    assert reopen(disk)[1] == DurableState(0, None, BEGINNING)
+    assert reopen(disk)[1] == LogContents(0, None, BEGINNING)
 
 
 def test_a_log_with_anything_in_it_is_not_created_over() -> None:
@@ -352,8 +334,8 @@ def test_a_log_with_anything_in_it_is_not_created_over() -> None:
     log = new_log(disk)
     save(log, write(1, voted_for=1))
     with pytest.raises(IdentityError, match="holds the log of a node"):
-        WriteAheadLog.create(disk, BEGINNING)
-    assert reopen(disk)[1] == DurableState(1, NodeId(1), BEGINNING)
+        WriteAheadLog.create(disk)
+    assert reopen(disk)[1] == LogContents(1, NodeId(1), BEGINNING)
 
 
 # What recovery refuses. The frames are all valid; what they say is not.

@@ -12,19 +12,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from quorate.raft.configuration import Member, NodeId, configuration_of
+from quorate.raft.configuration import Member, NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.ready import LogWrite
+from quorate.raft.snapshot import LogStart
 from quorate.storage.errors import DiskFailedError, DiskFullError, IdentityError
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
+from quorate.storage.recovery import recover_log
+from quorate.storage.replay import LogContents
 from quorate.storage.store import Store
 from quorate.storage.wal import WriteAheadLog
 
 SEGMENT_SIZE = 1024
 MEMBERS = (Member(NodeId(1)), Member(NodeId(2)), Member(NodeId(3)))
-
-BEGINNING = SnapshotMetadata(0, 0, 0, configuration_of((1, 2, 3)))
 
 State = tuple[int, NodeId | None, tuple[Entry, ...]]
 EMPTY: State = (0, None, ())
@@ -179,12 +179,13 @@ def test_power_may_go_at_any_operation_of_initialisation(seed: int) -> None:
         assert store.identity.boot == 1
 
 
-def open_log(disk: MemoryDisk) -> tuple[WriteAheadLog, DurableState]:
-    return WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)
+def open_log(disk: MemoryDisk) -> tuple[WriteAheadLog, LogContents]:
+    found = recover_log(disk)
+    return WriteAheadLog.open(disk, found, segment_size=SEGMENT_SIZE), found.contents
 
 
 def create_log(disk: MemoryDisk) -> None:
-    WriteAheadLog.create(disk, BEGINNING, segment_size=SEGMENT_SIZE)
+    WriteAheadLog.create(disk, segment_size=SEGMENT_SIZE)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -219,7 +220,7 @@ def test_a_creation_that_took_over_another_is_durable(seed: int) -> None:
         disk.kill()
         create_log(disk)
         disk.crash(random.Random(seed))
-        assert open_log(disk)[1] == DurableState(0, None, BEGINNING)
+        assert open_log(disk)[1] == LogContents(0, None, LogStart(0, 0))
 
 
 class Life(RuleBasedStateMachine):

@@ -11,19 +11,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from quorate.raft.configuration import NodeId, configuration_of
+from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import DurableState, LogWrite
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.ready import LogWrite
+from quorate.raft.snapshot import LogStart
 from quorate.storage.disk import SECTOR_SIZE
 from quorate.storage.errors import CorruptionError
 from quorate.storage.frames import Frame, scan_frames
 from quorate.storage.memory_disk import MemoryDisk
+from quorate.storage.recovery import recover_log
+from quorate.storage.replay import LogContents
 from quorate.storage.segments import segment_name
 from quorate.storage.wal import WriteAheadLog
 
 SEGMENT_SIZE = 2048
-BEGINNING = SnapshotMetadata(0, 0, 0, configuration_of((1, 2, 3)))
+BEGINNING = LogStart(0, 0)
 SEGMENTS = (1, 2, 3)
 
 
@@ -51,23 +53,28 @@ WRITES = (
 )
 
 
-def states() -> tuple[DurableState, ...]:
+def reopen(disk: MemoryDisk) -> tuple[WriteAheadLog, LogContents]:
+    found = recover_log(disk)
+    return WriteAheadLog.open(disk, found, segment_size=SEGMENT_SIZE), found.contents
+
+
+def states() -> tuple[LogContents, ...]:
     """What each prefix of the writes says, by a list and nothing else."""
-    found = [DurableState(0, None, BEGINNING)]
+    found = [LogContents(0, None, BEGINNING)]
     entries: list[Entry] = []
     for each in WRITES:
         if each.entries:
             entries = [old for old in entries if old.index < each.entries[0].index]
             entries.extend(each.entries)
-        found.append(DurableState(each.term, each.voted_for, BEGINNING, tuple(entries)))
+        found.append(LogContents(each.term, each.voted_for, BEGINNING, tuple(entries)))
     return tuple(found)
 
 
 def written_log() -> dict[int, bytes]:
     """The segment files by number."""
     disk = MemoryDisk()
-    WriteAheadLog.create(disk, BEGINNING, segment_size=SEGMENT_SIZE)
-    log, _ = WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)
+    WriteAheadLog.create(disk, segment_size=SEGMENT_SIZE)
+    log, _ = reopen(disk)
     for each in WRITES:
         log.append(each)
         log.sync()
@@ -91,15 +98,15 @@ def disk_with(files: dict[int, bytes]) -> MemoryDisk:
     return disk
 
 
-def recovered(files: dict[int, bytes]) -> DurableState:
+def recovered(files: dict[int, bytes]) -> LogContents:
     """What the log says; the mended log must take more, and then say that too."""
     disk = disk_with(files)
-    log, state = WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)
+    log, state = reopen(disk)
     last = state.entries[-1].index if state.entries else 0
     more = entry(last + 1, 9, b"more")
     log.append(write(9, 1, more))
     log.sync()
-    again = WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)[1]
+    again = reopen(disk)[1]
     assert again.entries == (*state.entries, more)
     return state
 
@@ -107,7 +114,7 @@ def recovered(files: dict[int, bytes]) -> DurableState:
 def refused(files: dict[int, bytes]) -> tuple[str, int]:
     """Where the damage is said to be."""
     with pytest.raises(CorruptionError) as info:
-        WriteAheadLog.open(disk_with(files), BEGINNING, segment_size=SEGMENT_SIZE)
+        recover_log(disk_with(files))
     return info.value.file, info.value.offset
 
 
@@ -118,7 +125,7 @@ def cuts(number: int) -> Iterator[int]:
     yield from range(end, SEGMENT_SIZE, 37)
 
 
-def state_at(number: int, size: int) -> DurableState:
+def state_at(number: int, size: int) -> LogContents:
     """The state after the writes that are complete if the log ends at `size` in this segment."""
     frames = [FRAMES[before] for before in SEGMENTS if before < number]
     frames.append(tuple(frame for frame in FRAMES[number] if frame.end <= size))
@@ -163,11 +170,11 @@ def test_a_tail_torn_after_a_cut_header_was_removed_is_no_corruption() -> None:
     begun = {1: LOG[1][: FRAMES[1][3].end].ljust(SEGMENT_SIZE, b"\0"), 2: LOG[2][:20]}
     for seed in range(20):
         disk = disk_with(begun)
-        log, state = WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)
+        log, state = reopen(disk)
         assert state == STATES[3]
         log.append(WRITES[3])
         disk.crash(random.Random(seed))
-        again = WriteAheadLog.open(disk, BEGINNING, segment_size=SEGMENT_SIZE)[1]
+        again = reopen(disk)[1]
         assert again in STATES[3:5]
 
 

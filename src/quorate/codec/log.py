@@ -5,6 +5,7 @@ import msgspec
 from quorate.codec.errors import DecodeError
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry
+from quorate.raft.snapshot import LogStart
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -14,15 +15,16 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=Fals
         format_version: the version of the log's format.
         term: the current term when the segment was begun.
         voted_for: the vote in that term.
-        start_index: the log begins after this index (the last one that a snapshot covers).
-        start_term: the term of the entry at `start_index`.
+        start: what the log began after.
+        last_index: of the log's last entry, or of `start` if it was empty. Tells whether older
+            segments that are gone held something that is still needed.
     """
 
     format_version: int
     term: int
     voted_for: NodeId | None
-    start_index: int
-    start_term: int
+    start: LogStart
+    last_index: int
 
 
 class WriteRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -33,7 +35,22 @@ class WriteRecord(msgspec.Struct, frozen=True, array_like=True, tag=2):
     entries: tuple[Entry, ...]
 
 
-LogRecord = SegmentHeader | WriteRecord
+class StartRecord(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A `LogWrite` that moves the beginning of the log, before its entries are taken in.
+
+    Attributes:
+        start: what the log begins after from now on.
+        last_index: of the log's last entry after that; that of `start` if no entry stayed. It
+            follows from the entries, but some of them may be in segments that are gone.
+        write: the rest of the write.
+    """
+
+    start: LogStart
+    last_index: int
+    write: WriteRecord
+
+
+LogRecord = SegmentHeader | WriteRecord | StartRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[LogRecord] = msgspec.msgpack.Decoder(LogRecord)

@@ -137,6 +137,10 @@ class PersisterFile:
         """See `File`."""
         return bytes(self._data)
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `File`."""
+        return bytes(self._data[offset : offset + length])
+
     def write_at(self, offset: int, data: bytes) -> None:
         """See `File`."""
         self._data.extend(bytes(max(0, offset - len(self._data))))

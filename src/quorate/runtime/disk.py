@@ -64,17 +64,20 @@ class DirectoryFile:
 
     def read_all(self) -> bytes:
         """See `File`."""
-        size = self.size
+        return self.read_at(0, self.size)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `File`."""
         chunks: list[bytes] = []
-        offset = 0
+        end = offset + length
         with _translated(self._path, "read"):
-            while offset < size:
-                chunk = os.pread(self._descriptor, size - offset, offset)
+            while offset < end:
+                chunk = os.pread(self._descriptor, end - offset, offset)
                 if not chunk:
                     break
                 chunks.append(chunk)
                 offset += len(chunk)
-        return b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def write_at(self, offset: int, data: bytes) -> None:
         """See `File`."""

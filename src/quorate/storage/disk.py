@@ -34,6 +34,10 @@ class File(Protocol):
         """The whole content."""
         ...
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """The bytes from `offset` on; fewer than `length` only where the file ends."""
+        ...
+
     def write_at(self, offset: int, data: bytes) -> None:
         """Write all of `data` at `offset`; the file grows if it ends before."""
         ...

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from quorate.storage.disk import SECTOR_SIZE
+from quorate.storage.disk import SECTOR_SIZE, File
 
 MAGIC = b"QFRM"
 _FIELDS = struct.Struct("<4sIQI")
@@ -130,6 +130,30 @@ def scan_frames(data: bytes) -> Scan:
         frames.append(found)
         end = found.end
         sequence = found.sequence + 1
+
+
+def read_frame(file: File, end: int, sequence: int) -> Frame | Damage:
+    """The frame that follows one that ends at `end`, of a file in which no frame can be torn.
+
+    Reads no more of the file than this frame.
+    """
+    offset = frame_offset(end)
+    padding = offset - end
+    head = file.read_at(end, padding + HEADER_SIZE)
+    if not _is_zero(head, 0, padding):
+        return Damage(end, "the bytes between two frames are not zero")
+    header = _read_header(head, padding)
+    if header is None:
+        return Damage(offset, "the header of a frame does not match its checksum")
+    if header.sequence != sequence:
+        return Damage(offset, f"this is frame {header.sequence} where {sequence} should be")
+    contents_start = offset + HEADER_SIZE
+    if contents_start + header.length > file.size:
+        return Damage(offset, "the file ends inside a frame")
+    contents = file.read_at(contents_start, header.length)
+    if google_crc32c.extend(header.header_checksum, contents) != header.checksum:
+        return Damage(offset, "a frame does not match its checksum")
+    return Frame(offset, sequence, contents)
 
 
 class _Header(NamedTuple):

@@ -134,6 +134,11 @@ class MemoryFile:
         self._check_alive()
         return bytes(self._inode.data)
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `File`."""
+        self._check_alive()
+        return bytes(self._inode.data[offset : offset + length])
+
     def write_at(self, offset: int, data: bytes) -> None:
         """See `File`."""
         self._operate()

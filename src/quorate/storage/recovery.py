@@ -3,22 +3,22 @@
 Read-only: a log that cannot be trusted is left as it is, and what has to be mended is in the
 result, for `wal` to do.
 
-Checked here, besides what `frames` and `replay` check: segments and frames are numbered without
-a gap, and an incomplete frame is at the very end of the log.
+Checked here, besides what `frames` and `replay` check: frames are numbered without a gap, an
+incomplete frame is at the very end of the log, and no segment is missing that holds something
+alive. Dead ones are removed oldest first, but a crash may bring any of those names back; so what
+is before a gap in the segments' numbers counts as gone.
 """
 
 from dataclasses import dataclass
 
 from quorate.codec.errors import DecodeError
 from quorate.codec.log import LogRecord, SegmentHeader, decode_record
-from quorate.raft.ready import DurableState
-from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import SECTOR_SIZE, Disk
 from quorate.storage.errors import CorruptionError, UnsupportedFormatError
 from quorate.storage.frames import Damage, Frame, Scan, TornTail, scan_frames
-from quorate.storage.replay import Replay
+from quorate.storage.live_log import LiveLog
+from quorate.storage.replay import LogContents, Replay
 from quorate.storage.segments import FORMAT_VERSION, segment_name, segment_numbers
-from quorate.storage.state_size import StateSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class RecoveredLog:
     """A log as found on the disk.
 
     Attributes:
-        durable_state: what it says, once it is mended.
-        state_size: the size of that state.
+        contents: what it says, once it is mended.
+        live: the bookkeeping of that.
         last_segment: the number of the segment in which the log ends.
         last_frame: the last valid frame in that segment.
         torn_at: where in that segment a torn tail begins that has to be cut off, if there is one.
@@ -35,24 +35,23 @@ class RecoveredLog:
             there is one: it ends before its header does, so it holds nothing.
     """
 
-    durable_state: DurableState
-    state_size: StateSize
+    contents: LogContents
+    live: LiveLog
     last_segment: int
     last_frame: Frame
     torn_at: int | None
     headless_segment: int | None
 
 
-def recover_log(disk: Disk, snapshot: SnapshotMetadata) -> RecoveredLog:
-    """Read the log that begins after `snapshot`.
+def recover_log(disk: Disk) -> RecoveredLog:
+    """Read the log.
 
     Raises:
         CorruptionError: the log is not what was written.
         UnsupportedFormatError: another version of Quorate wrote it.
     """
-    numbers = segment_numbers(disk)
-    _check_numbers(disk, numbers, snapshot)
-    replay = Replay(snapshot)
+    numbers = _without_gap(segment_numbers(disk) or [1])
+    replay: Replay | None = None
     last_segment, scan, headless_segment = numbers[0], None, None
     sequence = 1 if numbers[0] == 1 else None
     log_end = (disk.location(segment_name(numbers[0])), 0)
@@ -69,13 +68,19 @@ def recover_log(disk: Disk, snapshot: SnapshotMetadata) -> RecoveredLog:
             raise CorruptionError(
                 *log_end, f"frame {sequence} should be here, but {location} begins with {found}"
             )
-        _replay_frames(replay, scan.frames, location)
+        replay = _replay_frames(replay, scan.frames, location, number)
         last_segment, sequence = number, scan.frames[-1].sequence + 1
         log_end = (location, scan.tail.offset)
     assert scan is not None, "there is at least one segment"
+    assert replay is not None
+    if replay.missing is not None:
+        location = disk.location(segment_name(numbers[0] - 1))
+        raise CorruptionError(
+            location, 0, f"this segment of the log is missing; {replay.missing} are lost"
+        )
     return RecoveredLog(
-        durable_state=replay.durable_state,
-        state_size=replay.state_size,
+        contents=replay.contents,
+        live=replay.live,
         last_segment=last_segment,
         last_frame=scan.frames[-1],
         torn_at=scan.tail.offset if isinstance(scan.tail, TornTail) else None,
@@ -83,18 +88,19 @@ def recover_log(disk: Disk, snapshot: SnapshotMetadata) -> RecoveredLog:
     )
 
 
-def _check_numbers(disk: Disk, numbers: list[int], snapshot: SnapshotMetadata) -> None:
-    """Refuse a log that lacks a segment. One that was never shortened begins with segment 1."""
-    first = numbers[0] if numbers and snapshot.index > 0 else 1
-    for expected in range(first, first + max(1, len(numbers))):
-        if expected not in numbers:
-            raise CorruptionError(
-                disk.location(segment_name(expected)), 0, "this segment of the log is missing"
-            )
+def _without_gap(numbers: list[int]) -> list[int]:
+    """The numbers at the end that follow each other."""
+    first = len(numbers) - 1
+    while first > 0 and numbers[first - 1] == numbers[first] - 1:
+        first -= 1
+    return numbers[first:]
 
 
 def _read(disk: Disk, number: int) -> bytes:
-    file = disk.open(segment_name(number))
+    name = segment_name(number)
+    if name not in disk.names():
+        raise CorruptionError(disk.location(name), 0, "this segment of the log is missing")
+    file = disk.open(name)
     data = file.read_all()
     file.close()
     return data
@@ -108,12 +114,23 @@ def _is_headless(data: bytes) -> bool:
     return not scan.frames and not isinstance(scan.tail, Damage)
 
 
-def _replay_frames(replay: Replay, frames: tuple[Frame, ...], location: str) -> None:
+def _replay_frames(
+    replay: Replay | None, frames: tuple[Frame, ...], location: str, number: int
+) -> Replay:
+    """Apply the frames of a segment; the first segment's header begins the replay."""
     for position, frame in enumerate(frames):
         record = _decode(frame, location)
-        wrong = replay.apply(record, len(frame.contents), begins_segment=position == 0)
+        if replay is None:
+            if not isinstance(record, SegmentHeader):
+                raise CorruptionError(location, frame.offset, "a segment begins with its header")
+            replay = Replay(record)
+        wrong = replay.apply(
+            record, len(frame.contents), segment=number, begins_segment=position == 0
+        )
         if wrong is not None:
             raise CorruptionError(location, frame.offset, wrong)
+    assert replay is not None, "a segment has frames"
+    return replay
 
 
 def _decode(frame: Frame, location: str) -> LogRecord:

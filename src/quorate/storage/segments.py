@@ -16,7 +16,7 @@ from quorate.storage.disk import Disk, File
 from quorate.storage.errors import DiskFullError
 from quorate.storage.frames import HEADER_SIZE, encode_frame, frame_offset
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of the log's format, in each segment's header."""
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
 """Bytes of a segment; one with a frame that is larger than this has a size of its own."""

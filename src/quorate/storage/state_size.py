@@ -24,15 +24,19 @@ class StateSize:
 
     Args:
         start_index: the log begins after this index.
+        last_index: of its last entry. Entries up to there, if there are any, count nothing: what
+            they are is not known, and they will be gone before somebody asks for the size.
     """
 
-    def __init__(self, start_index: int) -> None:
+    def __init__(self, start_index: int, last_index: int | None = None) -> None:
         self._start_index = start_index
         self._term = 0
         self._voted_for: NodeId | None = None
         self._empty_record = _SMALLEST_RECORD
-        # For each live entry: the bytes of it and of all live entries before it.
-        self._ends: list[int] = []
+        # For each live entry: the bytes of it and of all entries before it, the live ones and
+        # `_dropped` bytes of those that the start has passed.
+        self._ends = [0] * (0 if last_index is None else last_index - start_index)
+        self._dropped = 0
 
     @property
     def last_index(self) -> int:
@@ -42,7 +46,25 @@ class StateSize:
     @property
     def total(self) -> int:
         """Bytes of the newest term and vote and all live entries."""
-        return HEADER_SIZE + self._empty_record + (self._ends[-1] if self._ends else 0)
+        return HEADER_SIZE + self._empty_record + self._end - self._dropped
+
+    def move_start(self, start_index: int, last_index: int) -> None:
+        """Let the log begin after `start_index`; its last entry is then the one at `last_index`.
+
+        That is the last one until now, or the one at `start_index`: then none stays.
+        """
+        if last_index == start_index:
+            self._ends.clear()
+            self._dropped = 0
+        elif start_index > self._start_index:
+            count = start_index - self._start_index
+            self._dropped = self._ends[count - 1]
+            del self._ends[:count]
+        self._start_index = start_index
+
+    @property
+    def _end(self) -> int:
+        return self._ends[-1] if self._ends else self._dropped
 
     def record(self, record: WriteRecord, encoded_size: int) -> None:
         """Take a write into account that is `encoded_size` bytes long without its frame."""
@@ -56,7 +78,7 @@ class StateSize:
         ends = self._ends
         # The entries replace everything from the first one's index on.
         del ends[entries[0].index - self._start_index - 1 :]
-        size = ends[-1] if ends else 0
+        size = self._end
         if len(entries) == 1:  # by far the most frequent, and without any encoding
             ends.append(size + _FRAMING + encoded_size - self._empty_record)
             return

@@ -8,29 +8,41 @@ from typing import Self
 
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.ready import DurableState, LogWrite
-from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.disk import Disk
 from quorate.storage.errors import DiskFullError, IdentityError
 from quorate.storage.identity import Identity, has_identity, load_identity, save_identity
+from quorate.storage.recovery import recover_log
+from quorate.storage.restart import Restart, plan_restart
 from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
+from quorate.storage.snapshots import Snapshots
 from quorate.storage.wal import WriteAheadLog
 
 
 class Store:
     """An open data directory.
 
-    `append` and `sync` may run in a thread, one call at a time, and `prepare_next_segment` in
-    another; everything else belongs to the thread that opened the store.
+    `append` and `sync` may run in a thread, one call at a time; `prepare_next_segment` and
+    `remove_dead_segments` in another, and whatever `snapshots` does in a third; everything else
+    belongs to the thread that opened the store.
 
     Attributes:
         identity: whose directory this is; `boot` counts this start already.
+        snapshots: the snapshots.
+        warnings: what an operator should know of how the store was found.
     """
 
     def __init__(
-        self, disk: Disk, identity: Identity, log: WriteAheadLog, durable_state: DurableState
+        self,
+        disk: Disk,
+        identity: Identity,
+        log: WriteAheadLog,
+        snapshots: Snapshots,
+        restart: Restart,
     ) -> None:
         self.identity = identity
-        self._recovered: DurableState | None = durable_state
+        self.snapshots = snapshots
+        self.warnings = restart.warnings
+        self._recovered: DurableState | None = restart.state
         self._disk = disk
         self._log = log
 
@@ -64,7 +76,7 @@ class Store:
                 f"cluster {identity.cluster_id}: start it without `--initialize`"
             )
         identity = Identity(cluster_id=cluster_id, node=node, data_id=data_id, members=members)
-        WriteAheadLog.create(disk, _beginning(identity), segment_size=segment_size)
+        WriteAheadLog.create(disk, segment_size=segment_size)
         save_identity(disk, identity)
 
     @classmethod
@@ -77,14 +89,23 @@ class Store:
 
         Raises:
             IdentityError: the directory is not initialised.
-            CorruptionError: a file is not what was written.
+            CorruptionError: a file is not what was written. A damaged snapshot alone is none:
+                see `warnings` and `DurableState.snapshot_is_lost`.
             UnsupportedFormatError: another version of Quorate wrote it.
         """
         identity = load_identity(disk)
-        log, state = WriteAheadLog.open(disk, _beginning(identity), segment_size=segment_size)
+        found = recover_log(disk)
+        restart = plan_restart(disk, found.contents, Configuration(voters=identity.members))
+        log = WriteAheadLog.open(disk, found, segment_size=segment_size)
+        if restart.correction is not None:
+            log.append(restart.correction)
+            log.sync()
+        if log.needs_cleaning:
+            log.remove_dead_segments()
+        snapshots = Snapshots(disk, restart.snapshot)
         identity = identity.with_next_boot()
         save_identity(disk, identity)
-        return cls(disk, identity, log, state)
+        return cls(disk, identity, log, snapshots, restart)
 
     def take_durable_state(self) -> DurableState:
         """What the disk held when the store was opened, for the Raft core; to be taken once.
@@ -102,6 +123,10 @@ class Store:
 
     def append(self, write: LogWrite) -> None:
         """Write to the log; durable after the next `sync`, which comes before the next append."""
+        if write.start is not None:
+            newest = self.snapshots.newest
+            assert newest is not None, "only a durable snapshot moves the beginning of the log"
+            assert write.start.index <= newest.metadata.index, "no more goes than it covers"
         self._log.append(write)
 
     def sync(self) -> None:
@@ -116,6 +141,15 @@ class Store:
     def prepare_next_segment(self) -> DiskFullError | None:
         """Preallocate ahead of time; see `WriteAheadLog.prepare_next_segment`."""
         return self._log.prepare_next_segment()
+
+    @property
+    def needs_cleaning(self) -> bool:
+        """Whether it is time for `remove_dead_segments`; looked at after a sync."""
+        return self._log.needs_cleaning
+
+    def remove_dead_segments(self) -> None:
+        """Give back the space of the log before its beginning; see `WriteAheadLog`."""
+        self._log.remove_dead_segments()
 
     def known_data_id(self, peer: NodeId) -> str | None:
         """The `data_id` that a peer is remembered with; None if it was never heard."""
@@ -135,10 +169,4 @@ class Store:
     def close(self) -> None:
         """Let the files go, without a sync. The disk remains the caller's."""
         self._log.close()
-
-
-def _beginning(identity: Identity) -> SnapshotMetadata:
-    """What comes before the log of a new cluster: no entries, and its first members."""
-    return SnapshotMetadata(
-        index=0, term=0, time_ms=0, configuration=Configuration(voters=identity.members)
-    )
+        self.snapshots.close()
