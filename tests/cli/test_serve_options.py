@@ -60,17 +60,19 @@ def test_every_option_of_a_node_can_come_from_the_file(config_file: Path) -> Non
         max_connections = 7
         max_key_bytes = 8
         max_value_bytes = 9
+        max_raft_state = 10
         """
     )
     config = server_config(options("--config", str(config_file)))
     assert (config.node, config.data_dir) == (2, "/var/lib/quorate")
     assert (config.client_address, config.peer_address) == ("127.0.0.1:7002", "127.0.0.1:8002")
-    assert config.settings.election_timeout_us == 900_000
-    assert config.settings.heartbeat_interval_us == 90_000
-    assert config.limits.command_timeout_us == 2_000_000
-    assert config.limits.max_connections == 7
-    assert config.limits.max_key_bytes == 8
-    assert config.limits.max_value_bytes == 9
+    assert config.settings.raft.election_timeout_us == 900_000
+    assert config.settings.raft.heartbeat_interval_us == 90_000
+    assert config.settings.limits.command_timeout_us == 2_000_000
+    assert config.settings.limits.max_connections == 7
+    assert config.settings.limits.max_key_bytes == 8
+    assert config.settings.limits.max_value_bytes == 9
+    assert config.settings.snapshots.max_raft_state == 10
 
 
 def test_an_option_wins_over_the_environment_which_wins_over_the_file(
@@ -148,7 +150,7 @@ def test_an_append_is_repeated_well_before_the_election_timeout() -> None:
     for timeout_ms in (50, 500, 5000):
         settings = server_config(
             options(*with_members("--election-timeout-ms", str(timeout_ms), "--heartbeat-ms=10"))
-        ).settings
+        ).settings.raft
         assert settings.append_timeout_us == settings.election_timeout_us // 2
     assert Settings().append_timeout_us == Settings().election_timeout_us // 2
 

@@ -18,19 +18,20 @@ import msgspec
 import pytest
 
 from quorate.codec.peer import decode_message, encode_message
+from quorate.node.limits import NodeLimits
 from quorate.node.node import Node
+from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.settings import Settings
 from quorate.raft.snapshot import SnapshotMetadata
+from quorate.replica.sessions import SessionLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quorate.node.limits import NodeLimits
-    from quorate.raft.settings import Settings
-    from quorate.replica.sessions import SessionLimits
 
 SECOND = 1_000_000
 MANY_TURNS = 10_000
@@ -195,9 +196,7 @@ class Server:
             durable=self.disk.state,
             rng=self._cluster.rng,
             now=self._cluster.now,
-            settings=self._cluster.settings,
-            limits=self._cluster.limits,
-            session_limits=self._cluster.session_limits,
+            settings=self._cluster.node_settings,
             info=NodeInfo(
                 client_address=f"client:{self.me}",
                 peer_address=f"peer:{self.me}",
@@ -297,9 +296,11 @@ class Cluster:
         seed: int = 0,
     ) -> None:
         self.rng = random.Random(seed)
-        self.limits = limits
-        self.session_limits = session_limits
-        self.settings = settings
+        self.node_settings = NodeSettings(
+            raft=settings or Settings(),
+            sessions=session_limits or SessionLimits(),
+            limits=limits or NodeLimits(),
+        )
         self.now = 0
         self.network: list[Packet] = []
         self.held: list[Packet] = []

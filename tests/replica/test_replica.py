@@ -76,6 +76,10 @@ class Words:
         return b"\n".join(self.words)
 
 
+def _new_state() -> ReplicatedState[str, list[bytes]]:
+    return ReplicatedState(Words(), SessionTable(SessionLimits()))
+
+
 class Server:
     """Server 1 of three, alone; what comes out of it gathers in lists."""
 
@@ -89,14 +93,16 @@ class Server:
             rng=random.Random(0),
             now=0,
         )
-        self.machine = Words()
-        self.state = ReplicatedState(self.machine, SessionTable(SessionLimits()))
-        self.replica = Replica(self.raft, self.state, limits)
+        self.replica = Replica(self.raft, _new_state, limits)
         self.sent: list[Envelope] = []
         self.writes: list[LogWrite] = []
         self.outcomes: list[Outcome] = []
         self.answers: list[tuple[int, list[bytes]]] = []
         self.term = 0
+
+    @property
+    def state(self) -> ReplicatedState[str, list[bytes]]:
+        return self.replica.state
 
     # ------------------------------------------------------------------ its driver
 
@@ -230,7 +236,7 @@ def test_a_submission_ends_when_its_entry_is_committed(leader: Server) -> None:
     assert leader.take_outcomes() == []
     leader.acknowledge()
     assert leader.take_outcomes() == [Completed(1, result("A", "B"))]
-    assert leader.machine.words == [b"a", b"b"]
+    assert leader.state.query("all") == [b"a", b"b"]
 
 
 def test_what_is_submitted_together_travels_in_one_entry(leader: Server) -> None:
@@ -326,7 +332,7 @@ def test_who_waits_is_interrupted_at_once_when_the_leader_learns_of_another(
     a, b = entry(3, 1, write("a")), entry(4, newer, write("x", seq=2))
     leader.receive(3, leader.append(3, a, b, term=newer, previous=(2, 1), commit=4))
     assert leader.take_outcomes() == []
-    assert leader.machine.words == [b"a", b"x"]
+    assert leader.state.query("all") == [b"a", b"x"]
 
 
 def test_a_leader_without_a_majority_interrupts_who_waits(leader: Server) -> None:
@@ -342,7 +348,7 @@ def test_another_entry_at_the_index_is_not_ours(leader: Server) -> None:
     other = entry(index, newer, write("other"))
     leader.receive(3, leader.append(3, other, term=newer, previous=(2, 1), commit=index))
     assert leader.take_outcomes() == [NotProposed(1)]
-    assert leader.machine.words == [b"other"]
+    assert leader.state.query("all") == [b"other"]
 
 
 def test_an_entry_of_ours_that_another_leader_commits_is_ours(leader: Server) -> None:
@@ -364,7 +370,7 @@ def test_a_leader_of_two_terms_does_not_mix_them_up(leader: Server) -> None:
     leader.submit(write("second"), first_ticket=2)
     leader.acknowledge()
     assert leader.take_outcomes() == [Completed(2, result("SECOND"))]
-    assert leader.machine.words == [b"second"]
+    assert leader.state.query("all") == [b"second"]
 
 
 # ---------------------------------------------------------------------- at a follower
@@ -384,7 +390,7 @@ def test_a_follower_passes_submissions_on(follower: Server) -> None:
     follower.receive(2, ForwardAnswer(forward.id, 1, results))
     assert follower.take_outcomes() == [told(1, result("A")), told(2, result("B"))]
     # The answer speaks for the leader's state; our own follows when we hear of the commitment.
-    assert follower.machine.words == []
+    assert follower.state.query("all") == []
 
 
 def test_answers_may_come_in_any_order(follower: Server) -> None:
@@ -537,7 +543,7 @@ def test_a_repeated_batch_is_answered_twice_and_executed_once(leader: Server) ->
     leader.acknowledge()
     one, two = leader.take(ForwardAnswer)
     assert one.data == two.data == encode_results((result("A"),))
-    assert leader.machine.words == [b"a"]
+    assert leader.state.query("all") == [b"a"]
 
 
 # ---------------------------------------------------------------------- reads

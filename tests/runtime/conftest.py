@@ -13,6 +13,7 @@ import uvloop
 
 from quorate.node.limits import NodeLimits
 from quorate.node.node import Node
+from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.runtime.client_server import ClientProtocol
@@ -20,6 +21,7 @@ from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver, monotonic_us
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
+from quorate.runtime.snapshot_worker import SnapshotWorker
 from quorate.storage.disk import Disk, File
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
@@ -164,8 +166,7 @@ class LoopServer:
             durable=self._store.take_durable_state(),
             rng=rng,
             now=monotonic_us(),
-            settings=QUICK,
-            limits=self._limits,
+            settings=NodeSettings(raft=QUICK, limits=self._limits),
         )
         self._log = LogWriter(
             self._store, loop, on_failure=self._fail, on_warning=self.warnings.append
@@ -179,8 +180,17 @@ class LoopServer:
             client_address="",
         )
         links = PeerLinks(hello, identity.members, known=self._store, rng=rng)
-        self._driver = Driver(self.node, loop, peers=links, log=self._log)
+        self._snapshots = SnapshotWorker(
+            self._store.snapshots,
+            loop,
+            on_failure=self._fail,
+            on_warning=self.warnings.append,
+        )
+        self._driver = Driver(
+            self.node, loop, peers=links, log=self._log, snapshots=self._snapshots
+        )
         self._log.start(self._driver.written)
+        self._snapshots.start(self._driver)
         self._server = await loop.create_server(
             lambda: ClientProtocol(self._driver), "127.0.0.1", 0
         )
@@ -192,6 +202,7 @@ class LoopServer:
         self._driver.stop()
         self._server.close()
         self._log.close()
+        self._snapshots.close()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)

@@ -18,11 +18,13 @@ from quorate.cli.serve_options import MAX_NODE_ID, ConfigError, ServeOptions, se
 from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES
 from quorate.node.limits import NodeLimits
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
 from quorate.runtime.server import ServerConfig, StartError, run_server
 from quorate.storage.errors import StorageError
 
 _RAFT = Settings()
 _LIMITS = NodeLimits()
+_SNAPSHOTS = SnapshotSettings()
 _ONE_HOUR_MS = 3_600_000
 _STOP_TIMEOUT_S = 10.0
 
@@ -123,6 +125,13 @@ _STOP_TIMEOUT_S = 10.0
     default=_LIMITS.max_value_bytes,
     envvar="QUORATE_MAX_VALUE_BYTES",
     help="Of the value in one command; this node refuses longer ones.",
+)
+@click.option(
+    "--max-raft-state",
+    type=click.IntRange(min=NEVER),
+    default=_SNAPSHOTS.max_raft_state,
+    envvar="QUORATE_MAX_RAFT_STATE",
+    help="Bytes of log on the disk, beyond which a snapshot takes its place; -1: never.",
 )
 @click.option(
     "--stop-with-stdin",

@@ -10,8 +10,10 @@ import msgspec
 
 from quorate.clerk.addresses import parse_address
 from quorate.node.limits import NodeLimits
+from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime.server import ServerConfig
 
 _MEMBER_FORM = "write ID=PEERHOST:PORT,CLIENTHOST:PORT, for example 1=127.0.0.1:8001,127.0.0.1:7001"
@@ -40,6 +42,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int
     max_key_bytes: int
     max_value_bytes: int
+    max_raft_state: int
 
 
 def server_config(options: ServeOptions) -> ServerConfig:
@@ -69,12 +72,15 @@ def server_config(options: ServeOptions) -> ServerConfig:
         peer_address=peer,
         members=members,
         initialize=options.initialize,
-        settings=_settings(options),
-        limits=NodeLimits(
-            command_timeout_us=round(options.command_timeout_s * 1_000_000),
-            max_connections=options.max_connections,
-            max_key_bytes=options.max_key_bytes,
-            max_value_bytes=options.max_value_bytes,
+        settings=NodeSettings(
+            raft=_raft_settings(options),
+            snapshots=SnapshotSettings(max_raft_state=options.max_raft_state),
+            limits=NodeLimits(
+                command_timeout_us=round(options.command_timeout_s * 1_000_000),
+                max_connections=options.max_connections,
+                max_key_bytes=options.max_key_bytes,
+                max_value_bytes=options.max_value_bytes,
+            ),
         ),
     )
 
@@ -193,7 +199,7 @@ def _check_is_loopback(name: str, address: str) -> None:
 # ---------------------------------------------------------------------- Raft
 
 
-def _settings(options: ServeOptions) -> Settings:
+def _raft_settings(options: ServeOptions) -> Settings:
     if options.heartbeat_ms >= options.election_timeout_ms:
         raise ConfigError(
             f"a heartbeat every {options.heartbeat_ms} ms comes too late for an election timeout "

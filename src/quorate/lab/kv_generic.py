@@ -8,9 +8,9 @@ from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
 from quorate.lab.kv_checks import check_appends, element
 from quorate.lab.kv_clients import KvClient
-from quorate.lab.kv_server import NEVER
 from quorate.lab.kv_test import KvTest
 from quorate.lab.world import World
+from quorate.replica.snapshot_taker import NEVER
 from quorate.sim.tasks import Task
 
 ROUNDS = 3

@@ -17,21 +17,23 @@ from quorate.lab.costs import Costs
 from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
 from quorate.lab.persister import Persister
-from quorate.lab.raft_server import State, open_store
+from quorate.lab.raft_server import WHOLE_SNAPSHOT, State, open_store
 from quorate.node.node import Node
+from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import SnapshotSettings
+from quorate.sim.snapshots import read_chunk, work_on_snapshots
 from quorate.sim.tasks import Future, Tasks
 
-NEVER = -1
-"""The `max_raft_state` of a server that takes no snapshots."""
 FORWARDING = Settings(
     election_timeout_us=250_000,
     max_appends_in_flight=1,
     append_timeout_us=100_000,
     forward_timeout_us=300_000,
+    max_chunk_bytes=WHOLE_SNAPSHOT,
 )
 """Of servers for plain clients, whom any of them serves. One request to a follower at a time: it
 carries what came during the one before. Calls that are lost fail soon, so others may be waited for
@@ -49,6 +51,7 @@ class KvServer:
         ends: to each server, itself included.
         me: its number, from 0.
         persister: what its former lives have saved.
+        max_raft_state: from how many bytes of Raft state on it takes a snapshot, or `NEVER`.
         tasks: in which it runs.
         rng: for its election timeouts.
         costs: of its writes, in virtual time.
@@ -64,6 +67,7 @@ class KvServer:
         ends: Sequence[ClientEnd],
         me: int,
         persister: Persister,
+        max_raft_state: int,
         *,
         tasks: Tasks,
         rng: random.Random,
@@ -86,7 +90,9 @@ class KvServer:
             durable=self._store.take_durable_state(),
             rng=rng,
             now=tasks.now,
-            settings=settings,
+            settings=NodeSettings(
+                raft=settings, snapshots=SnapshotSettings(max_raft_state=max_raft_state)
+            ),
             raft_state_bytes=self._store.raft_state_bytes,
         )
         self._need_turn()
@@ -145,9 +151,14 @@ class KvServer:
         ready = self.node.take_ready(now)
         for envelope in ready.messages:
             self.peers.send(envelope)
+        for chunk in ready.chunks_to_send:
+            for envelope in read_chunk(chunk, self._store.snapshots):
+                self.peers.send(envelope)
         for connection, data in ready.replies:
             self.node.close_connection(connection, now)
             self._replies.pop(connection).set(data)
+        if work_on_snapshots(self.node, ready, self._store.snapshots, now):
+            self._need_turn()
         if ready.write is not None:
             self._write(ready.write)
         self._set_alarm()
@@ -168,6 +179,8 @@ class KvServer:
             self._store.prepare_next_segment()
         self._store.append(write)
         self._store.sync()
+        if self._store.needs_cleaning:
+            self._store.remove_dead_segments()
         size = self._store.raft_state_bytes
         self.node.persisted(write.number, self._tasks.now, raft_state_bytes=size)
         self._need_turn()
@@ -202,12 +215,12 @@ def start_kv_server(
         ends: to each server, itself included, by their numbers from 0.
         me: the server's own number.
         persister: what its former lives have saved.
-        max_raft_state: from how many bytes of Raft state on it should take a snapshot; `NEVER`
-            takes none.
+        max_raft_state: from how many bytes of Raft state on it takes a snapshot, or `NEVER`.
         tasks: in which it runs.
         rng: for its election timeouts.
         costs: of its writes, in virtual time.
         settings: of Raft.
     """
-    assert max_raft_state == NEVER, "there are no snapshots yet"
-    return KvServer(ends, me, persister, tasks=tasks, rng=rng, costs=costs, settings=settings)
+    return KvServer(
+        ends, me, persister, max_raft_state, tasks=tasks, rng=rng, costs=costs, settings=settings
+    )

@@ -9,10 +9,10 @@ import msgspec
 from quorate.lab.kv_generic import Generic
 from quorate.lab.kv_part_a import one_partition, unreliable_one_key
 from quorate.lab.kv_part_b import MAX_RAFT_STATE, install_snapshot, snapshot_size
-from quorate.lab.kv_server import NEVER
 from quorate.lab.kv_speed import speed
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
+from quorate.replica.snapshot_taker import NEVER
 
 KV_VARIANTS = {
     "clerk": "the Clerk, on servers that refuse what only the leader can do",
@@ -75,7 +75,7 @@ _TESTS: tuple[tuple[str, Generic | KvScenario], ...] = (
 
 def _scenario(name: str, variant: str, run: KvScenario) -> Scenario:
     part = name[-2:]
-    waits_for = "snapshots" if part == "3B" else ""
+    waits_for = ""
     return Scenario(name=name, part=part, variant=variant, run=run, waits_for=waits_for)
 
 

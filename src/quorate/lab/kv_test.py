@@ -8,9 +8,10 @@ from quorate.lab.errors import CheckFailedError
 from quorate.lab.kv_clients import ClerkClient, KvClient, PlainClient
 from quorate.lab.kv_cluster import KvCluster
 from quorate.lab.kv_history import History
-from quorate.lab.kv_server import ELSEWHERE, FORWARDING, NEVER
+from quorate.lab.kv_server import ELSEWHERE, FORWARDING
 from quorate.lab.results import Lab
 from quorate.lab.world import World
+from quorate.replica.snapshot_taker import NEVER
 
 
 class KvTest:

@@ -16,15 +16,25 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.messages import (
     AppendEntriesAnswer,
     ForwardAnswer,
+    InstallSnapshotAnswer,
     PeerMessage,
     PreVoteAnswer,
     ReadIndexAnswer,
     RequestVoteAnswer,
+    SnapshotNeeded,
 )
 from quorate.raft.ready import Envelope
 from quorate.sim.tasks import Future, Tasks
 
-_Answer = PreVoteAnswer | RequestVoteAnswer | AppendEntriesAnswer | ReadIndexAnswer | ForwardAnswer
+_Answer = (
+    PreVoteAnswer
+    | RequestVoteAnswer
+    | AppendEntriesAnswer
+    | SnapshotNeeded
+    | InstallSnapshotAnswer
+    | ReadIndexAnswer
+    | ForwardAnswer
+)
 TOLD_IN_A_ROW = 2
 """An unreliable network loses three calls in a row once in 150 times; a partition loses all."""
 _NO_ANSWER = b""

@@ -12,7 +12,10 @@ and the snapshot.
 
 import msgspec
 
+from quorate.raft.snapshot import LogStart
 from quorate.storage.errors import DiskFailedError
+from quorate.storage.snapshot_file import read_metadata
+from quorate.storage.snapshots import named_snapshots, snapshot_name
 from quorate.storage.store import Store
 
 
@@ -36,11 +39,15 @@ class Persister:
     """
 
     def __init__(self, raft_state: bytes = b"", snapshot: bytes = b"") -> None:
-        assert not snapshot, "there are no snapshots yet"
         self._files: dict[str, bytearray] = {}
         if raft_state:
             for name, content in _decoder.decode(raft_state).items():
                 self._files[name] = bytearray(content.data.ljust(content.size, b"\0"))
+        if snapshot:
+            file = PersisterFile(bytearray(snapshot))
+            covered = read_metadata(file, "the snapshot")
+            name = snapshot_name(LogStart(covered.index, covered.term))
+            self._files[name] = bytearray(snapshot)
 
     # ------------------------------------------------------------------ the course's face
 
@@ -48,16 +55,19 @@ class Persister:
         """All that was saved but the snapshot; empty if nothing was."""
         if not self._files:
             return b""
+        snapshots = {each.name for each in named_snapshots(self)}
         return _encoder.encode(
             {
                 name: _Content(bytes(data).rstrip(b"\0"), len(data))
                 for name, data in sorted(self._files.items())
+                if name not in snapshots
             }
         )
 
     def read_snapshot(self) -> bytes:
-        """The last snapshot; empty if there was none."""
-        return b""
+        """The last snapshot, framing included; empty if there was none."""
+        newest = next(iter(named_snapshots(self)), None)
+        return b"" if newest is None else bytes(self._files[newest.name])
 
     @property
     def raft_state_size(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from quorate.codec.snapshot import SnapshotPart
 from quorate.lab.costs import Costs
 from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
@@ -20,12 +21,16 @@ from quorate.raft.core import Raft
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.channel import Channel
+from quorate.sim.snapshots import read_chunk, write_chunk
 from quorate.sim.tasks import Tasks
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 64 * 1024
 """Of the log, in bytes: small, since each crash copies the files."""
+WHOLE_SNAPSHOT = 1 << 30
+"""Bytes of a snapshot in one message: the course sends each in one call."""
 _REQUEST_IDS_PER_BOOT = 1 << 40
 
 Command = int | str
@@ -127,7 +132,7 @@ class RaftServer:
         self._raft = Raft(
             node_id(me),
             durable=self._store.take_durable_state(),
-            settings=settings,
+            settings=msgspec.structs.replace(settings, max_chunk_bytes=WHOLE_SNAPSHOT),
             rng=rng,
             now=tasks.now,
             first_request_id=self._store.identity.boot * _REQUEST_IDS_PER_BOOT + 1,
@@ -157,10 +162,16 @@ class RaftServer:
     def snapshot(self, index: int, snapshot: bytes) -> None:
         """The service above has everything up to an index in this snapshot.
 
-        Raises:
-            NotImplementedError: always; the tests that need it wait for snapshots.
+        If a newer one has come from a leader meanwhile, this one is for nothing.
         """
-        raise NotImplementedError(f"no snapshots yet: {len(snapshot)} bytes up to index {index}")
+        if self._is_dead or index <= self._raft.snapshot.index:
+            return
+        metadata = self._raft.snapshot_metadata(index)
+        part = SnapshotPart(metadata, (snapshot,), is_first=True, is_last=True)
+        stored = self._store.snapshots.write(part)
+        assert stored is not None
+        self._raft.compact(stored.metadata, stored.size, self._tasks.now)
+        self._schedule_turn()
 
     def kill(self) -> None:
         """Ends this life. What it has saved stays saved; what was being written never was."""
@@ -192,21 +203,39 @@ class RaftServer:
         if self._is_dead:
             return
         now = self._tasks.now
-        for entry in self._raft.take_events(now).committed:
+        events = self._raft.take_events(now)
+        if events.snapshot is not None:
+            self._apply_snapshot(events.snapshot)
+        for entry in events.committed:
             self.apply_channel.put(ApplyCommand(_decode_command(entry.data), entry.index))
         ready = self._raft.take_ready(now)
         for envelope in ready.messages:
             self._calls.send(envelope)
+        for to_send in ready.chunks:
+            for envelope in read_chunk(to_send, self._store.snapshots):
+                self._calls.send(envelope)
+        for received in ready.received:
+            self._raft.chunk_written(received, write_chunk(received, self._store.snapshots), now)
+            self._schedule_turn()
         if ready.write is not None:
             written = partial(self._written, ready.write)
             self._tasks.scheduler.after(self.write_us, written)
         self._set_timer()
+
+    def _apply_snapshot(self, snapshot: SnapshotMetadata) -> None:
+        """The service has to go on from a snapshot, its own of a former life too."""
+        contents = b"".join(self._store.snapshots.sections())
+        self.apply_channel.put(ApplySnapshot(contents, snapshot.term, snapshot.index))
+        self._raft.snapshot_restored(snapshot.index, self._tasks.now)
+        self._schedule_turn()
 
     def _written(self, write: LogWrite) -> None:
         if self._is_dead:
             return
         self._store.append(write)
         self._store.sync()
+        if self._store.needs_cleaning:
+            self._store.remove_dead_segments()
         self._raft.persisted(write.number, self._tasks.now)
         self._schedule_turn()
 

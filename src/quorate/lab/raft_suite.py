@@ -74,7 +74,7 @@ def _scenarios(variant: str, settings: Settings) -> tuple[Scenario, ...]:
             part=name[-2:],
             variant=variant,
             run=partial(_run, test, settings),
-            waits_for="snapshots" if name.endswith("2D") else "",
+            waits_for="",
         )
         for name, test in _TESTS
     )

@@ -9,21 +9,23 @@ import random
 
 import msgspec
 
+from quorate.codec.snapshot import SnapshotPart
 from quorate.kv.queries import Count, Query, QueryResult
 from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
 from quorate.node.gateway import Gateway
-from quorate.node.limits import NodeLimits
 from quorate.node.results import encode_not_leader
+from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo, NodeStatus
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.messages import PeerMessage
-from quorate.raft.ready import DurableState, Envelope, LogWrite
-from quorate.raft.settings import Settings
+from quorate.raft.ready import ChunkToSend, DurableState, Envelope, LogWrite, ReceivedChunk
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.replica import Replica
 from quorate.replica.replicated_state import ReplicatedState
-from quorate.replica.sessions import SessionLimits, SessionTable
+from quorate.replica.sessions import SessionTable
+from quorate.storage.snapshots import StoredSnapshot
 
 _REQUEST_IDS_PER_BOOT = 1 << 40
 
@@ -40,6 +42,12 @@ class NodeReady(msgspec.Struct, frozen=True):
             have a chance to see their error all the same.
         given_up: connections to end at once, since their clients hold up all others; the node has
             forgotten them.
+        snapshot_part: to be written; then `snapshot_written` or `snapshot_failed`.
+        chunks_to_send: pieces of a snapshot on this disk, to be read and sent; see `ChunkToSend`.
+        received_chunks: pieces of a snapshot of the leader's, to be written, in order; then
+            `chunk_written` for each.
+        restore_from: the sections of this snapshot are to be read and given to `restore`, all in
+            order, as soon as may be.
     """
 
     messages: list[Envelope]
@@ -48,6 +56,10 @@ class NodeReady(msgspec.Struct, frozen=True):
     closing: list[int]
     broken: list[int]
     given_up: list[int]
+    snapshot_part: SnapshotPart | None
+    chunks_to_send: list[ChunkToSend]
+    received_chunks: list[ReceivedChunk]
+    restore_from: SnapshotMetadata | None
 
 
 class Node:
@@ -57,9 +69,7 @@ class Node:
         node: its id.
         boot: how often it has started, this time included.
         durable: what its disk holds.
-        settings: of Raft.
-        session_limits: of the session table, the same on all servers of a cluster.
-        limits: of this server alone.
+        settings: how it is to behave.
         info: what `status` reports besides.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
@@ -67,7 +77,6 @@ class Node:
 
     Attributes:
         raft: the consensus core, to be looked at only.
-        state: the replicated state, to be looked at only.
     """
 
     def __init__(
@@ -78,15 +87,16 @@ class Node:
         durable: DurableState,
         rng: random.Random,
         now: int,
-        settings: Settings | None = None,
-        session_limits: SessionLimits | None = None,
-        limits: NodeLimits | None = None,
+        settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
         self._info = info or NodeInfo()
-        self._settings = settings or Settings()
+        settings = settings or NodeSettings()
+        self._settings = msgspec.structs.replace(
+            settings.raft, trailing_bytes=settings.snapshots.trailing_bytes
+        )
         self.raft = Raft(
             node,
             durable=durable,
@@ -95,14 +105,15 @@ class Node:
             now=now,
             first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
         )
-        self.state: ReplicatedState[Query, QueryResult] = ReplicatedState(
-            Table(), SessionTable(session_limits or SessionLimits())
+        self._replica: Replica[Query, QueryResult] = Replica(
+            self.raft,
+            lambda: ReplicatedState(Table(), SessionTable(settings.sessions)),
+            snapshots=settings.snapshots,
+            raft_state_bytes=raft_state_bytes,
         )
-        self._replica = Replica(self.raft, self.state)
         self._gateway = Gateway(
-            node, boot=boot, limits=limits or NodeLimits(), view=self._view, query=self.state.query
+            node, boot=boot, limits=settings.limits, view=self._view, query=self._query
         )
-        self._raft_state_bytes = raft_state_bytes
 
     # ------------------------------------------------------------------ what goes in
 
@@ -144,8 +155,30 @@ class Node:
 
     def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
         """The write of this number is on the disk, which holds so much Raft state now."""
-        self._raft_state_bytes = raft_state_bytes
-        self.raft.persisted(number, now)
+        self._replica.persisted(number, now, raft_state_bytes=raft_state_bytes)
+
+    def snapshot_written(self, stored: StoredSnapshot | None, now: int) -> None:
+        """The part of a snapshot is written; if it was the last, all of that is durable now."""
+        self._replica.snapshot_written(stored, now)
+
+    def snapshot_failed(self, now: int) -> None:
+        """There was no space for the part, and what was written of that snapshot is gone."""
+        self._replica.snapshot_failed(now)
+
+    def chunk_written(self, chunk: ReceivedChunk, next_offset: int, now: int) -> None:
+        """A piece of the leader's snapshot is written.
+
+        Args:
+            chunk: which.
+            next_offset: everything before it is there; if that is the size of the snapshot, all
+                of it is durable.
+            now: in microseconds.
+        """
+        self.raft.chunk_written(chunk, next_offset, now)
+
+    def restore(self, section: bytes, now: int) -> None:
+        """Takes in the next section of the snapshot that `NodeReady.restore_from` has named."""
+        self._replica.restore(section, now)
 
     def wake(self, now: int) -> None:
         """Lets timers that are due take effect."""
@@ -153,7 +186,7 @@ class Node:
 
     def deadline(self, now: int) -> int | None:
         """When `wake` and `take_ready` should be called at the latest."""
-        due = (self.raft.deadline(), self._gateway.deadline(now))
+        due = (self.raft.deadline(), self._gateway.deadline(now), self._replica.deadline())
         return min((time for time in due if time is not None), default=None)
 
     # ------------------------------------------------------------------ what comes out
@@ -188,7 +221,18 @@ class Node:
                 break
             self._replica.propose(now)
         ready = self.raft.take_ready(now)
-        return NodeReady(ready.messages, ready.write, replies, closing, broken, given_up)
+        return NodeReady(
+            messages=ready.messages,
+            write=ready.write,
+            replies=replies,
+            closing=closing,
+            broken=broken,
+            given_up=given_up,
+            snapshot_part=self._replica.take_snapshot_part(now),
+            chunks_to_send=ready.chunks,
+            received_chunks=ready.received,
+            restore_from=self._replica.take_restore(),
+        )
 
     def status(self) -> NodeStatus:
         """What this node says of itself."""
@@ -201,7 +245,7 @@ class Node:
             commit_index=raft.commit_index,
             last_applied=self.state.last_applied,
             last_index=raft.last_index,
-            raft_state_bytes=self._raft_state_bytes,
+            raft_state_bytes=self._replica.raft_state_bytes,
             client_address=self._info.client_address,
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
@@ -209,6 +253,14 @@ class Node:
             connections=self._gateway.connections,
             version=self._info.version,
         )
+
+    @property
+    def state(self) -> ReplicatedState[Query, QueryResult]:
+        """The replicated state, to be looked at only."""
+        return self._replica.state
+
+    def _query(self, query: Query) -> QueryResult:
+        return self._replica.state.query(query)
 
     @property
     def _can_submit(self) -> bool:

@@ -90,6 +90,9 @@ class Raft:
         self._snapshot_is_lost = durable.snapshot_is_lost
         self._restoring_index = 0
         """The layer above takes this snapshot over, or is to; 0 if none."""
+        if durable.snapshot.index > 0 and not durable.snapshot_is_lost:
+            self._restoring_index = durable.snapshot.index
+            self._events.snapshot = durable.snapshot
         self._handed_out = self.commit_index
         """Entries up to here were given out as committed."""
         self._role: Role = Follower(election_deadline=self._new_election_deadline())

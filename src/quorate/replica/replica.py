@@ -5,12 +5,15 @@ submission is one attempt: it goes into the log if this server leads, is passed 
 otherwise, and is never repeated here. Whoever submitted it knows from the outcome whether it may
 have been executed, and may submit again: sessions see to it that it counts once.
 
+The log is kept short by snapshots of the state, which the replica has its driver write and, after
+a restart or when a leader has sent one, read back.
+
 Who waits for an index waits for that index *and term*. When this server stops leading, all who
 wait are told at once that they are `Interrupted`; so nobody is left hanging, and nobody gets the
 result of another entry that took the place of his.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 import msgspec
@@ -28,6 +31,7 @@ from quorate.codec.batch import (
     operation_bytes,
 )
 from quorate.codec.errors import DecodeError
+from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
@@ -39,6 +43,7 @@ from quorate.raft.ready import (
     ForwardOutcome,
     ForwardRefused,
 )
+from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.outcomes import (
     Completed,
     Interrupted,
@@ -47,7 +52,9 @@ from quorate.replica.outcomes import (
     ReadReady,
 )
 from quorate.replica.replicated_state import QueryT, ReplicatedState, ResultT
+from quorate.replica.snapshot_taker import SnapshotSettings, SnapshotTaker
 from quorate.replica.waiting_reads import WaitingReads
+from quorate.storage.snapshots import StoredSnapshot
 
 _Batch = list[tuple[int, Operation]]
 """Operations of one entry with their tickets."""
@@ -79,19 +86,34 @@ class Replica(Generic[QueryT, ResultT]):
 
     Args:
         raft: the consensus core.
-        state: the state machine with its sessions, as of `raft`'s snapshot.
+        new_state: makes an empty state machine with its sessions.
         limits: local limits.
+        snapshots: when and how fast snapshots are taken.
+        raft_state_bytes: how much Raft state the disk holds.
+
+    Attributes:
+        state: the state machine with its sessions, as of the last entry applied; to be looked at
+            only.
+        raft_state_bytes: how much Raft state the disk holds; to be looked at only.
     """
 
     def __init__(
         self,
         raft: Raft,
-        state: ReplicatedState[QueryT, ResultT],
+        new_state: Callable[[], ReplicatedState[QueryT, ResultT]],
         limits: ReplicaLimits | None = None,
+        *,
+        snapshots: SnapshotSettings | None = None,
+        raft_state_bytes: int = 0,
     ) -> None:
         self._raft = raft
-        self._state = state
+        self._new_state = new_state
+        self.state = new_state()
         self._limits = limits or ReplicaLimits()
+        self.raft_state_bytes = raft_state_bytes
+        self._taker = SnapshotTaker(snapshots or SnapshotSettings())
+        self._restoring: ReplicatedState[QueryT, ResultT] | None = None
+        self._restore_from: SnapshotMetadata | None = None
         self._queue: _Batch = []
         self._proposed: dict[int, _Proposed] = {}
         self._proposed_bytes = 0
@@ -126,21 +148,96 @@ class Replica(Generic[QueryT, ResultT]):
         while True:
             self._ask_for_read_index(now)
             events = self._raft.take_events(now)
+            if events.snapshot is not None:
+                self._begin_restoring(events.snapshot)
+            if events.snapshot_wanted:
+                self._taker.want()
             for entry in events.committed:
-                self._settle(entry, self._state.apply(entry))
+                self._settle(entry, self.state.apply(entry))
+                self._taker.applied(entry)
             for outcome in events.forward_outcomes:
                 self._settle_forward(outcome)
             for read in events.reads:
                 self._reads.confirmed(read.index)
             for proposal in events.forwarded:
                 self._propose_forwarded(proposal, now)
-            ready_reads = self._reads.take_ready(self._state.last_applied)
+            ready_reads = self._reads.take_ready(self.state.last_applied)
             reads.extend(ReadReady(ticket, query) for ticket, query in ready_reads)
             if not self._reads.is_index_wanted:
                 break
         self._interrupt_if_deposed()
         outcomes, self._outcomes = self._outcomes, []
         return outcomes, reads
+
+    # ------------------------------------------------------------------ snapshots
+
+    def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
+        """The write of this number is on the disk, which holds so much Raft state now."""
+        self.raft_state_bytes = raft_state_bytes
+        self._raft.persisted(number, now)
+
+    def request_snapshot(self) -> None:
+        """Somebody wants a snapshot of what is applied by now, whether it is due or not."""
+        self._taker.want()
+
+    def take_snapshot_part(self, now: int) -> SnapshotPart | None:
+        """What is to be written next of a snapshot; `snapshot_written` or `_failed` follows."""
+        if self.is_restoring:
+            return None
+        applied = self.state.last_applied
+        if applied > self._raft.snapshot.index:
+            if self._taker.is_due(self.raft_state_bytes, now):
+                self._taker.begin(self._raft.snapshot_metadata(applied), self.state.snapshot())
+        else:
+            self._taker.has_newest()
+        return self._taker.take_part(now)
+
+    def snapshot_written(self, stored: StoredSnapshot | None, now: int) -> None:
+        """A part is written.
+
+        Args:
+            stored: the whole snapshot, if it was the last part and all of it is durable.
+            now: in microseconds.
+        """
+        self._taker.written(now)
+        if stored is not None:
+            self._raft.compact(stored.metadata, stored.size, now)
+
+    def snapshot_failed(self, now: int) -> None:
+        """There was no space for a part; what was written of that snapshot is gone."""
+        self._taker.failed(now)
+
+    def deadline(self) -> int | None:
+        """When `take_snapshot_part` should be called at the latest."""
+        return None if self.is_restoring else self._taker.deadline()
+
+    @property
+    def is_restoring(self) -> bool:
+        """Whether the state is being read from a snapshot, and nothing is applied meanwhile."""
+        return self._restoring is not None
+
+    def take_restore(self) -> SnapshotMetadata | None:
+        """The snapshot whose sections are to be given to `restore` from now on; told once."""
+        snapshot, self._restore_from = self._restore_from, None
+        return snapshot
+
+    def restore(self, section: bytes, now: int) -> None:
+        """Takes in the next section of the snapshot that `take_restore` has told of.
+
+        Raises:
+            ValueError: it is none.
+        """
+        assert self._restoring is not None
+        self._restoring.restore(section)
+        if self._restoring.is_restored:
+            # Until now, whoever was promised an answer has had it from the state that was.
+            self.state, self._restoring = self._restoring, None
+            self._raft.snapshot_restored(self.state.last_applied, now)
+
+    def _begin_restoring(self, snapshot: SnapshotMetadata) -> None:
+        self._taker.abandon()
+        self._restoring = self._new_state()
+        self._restore_from = snapshot
 
     # ------------------------------------------------------------------ submissions
 

@@ -14,11 +14,15 @@ import time
 from collections import deque
 from typing import Protocol
 
-from quorate.node.node import Node
+import msgspec
+
+from quorate.codec.snapshot import SnapshotPart
+from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
-from quorate.raft.ready import Envelope, LogWrite
+from quorate.raft.ready import ChunkToSend, Envelope, LogWrite, ReceivedChunk
 from quorate.runtime.leadership_log import LeadershipLog
+from quorate.storage.snapshots import StoredSnapshot
 
 CLIENT_TIME_US = 20_000
 """How long one turn takes in what clients have sent; what is left waits for the next turn."""
@@ -79,6 +83,22 @@ class Log(Protocol):
         """Writes; returns whether it is durable already. If not, `Driver.written` follows."""
 
 
+class Snapshots(Protocol):
+    """The snapshots on the disk, as the driver sees them; what becomes of each call it is told."""
+
+    def write(self, part: SnapshotPart) -> None:
+        """Writes a part of a snapshot: `Driver.part_written` or `part_failed` follows."""
+
+    def read(self, chunk: ChunkToSend) -> None:
+        """Reads a piece of a snapshot: `Driver.chunk_read` follows."""
+
+    def receive(self, chunk: ReceivedChunk) -> None:
+        """Writes a piece of the leader's snapshot: `Driver.chunk_written` follows."""
+
+    def restore(self) -> None:
+        """Reads the newest snapshot: `Driver.sections_read` follows, again and again."""
+
+
 def monotonic_us() -> int:
     """The time that a node lives by: microseconds of the monotonic clock."""
     return time.monotonic_ns() // 1000
@@ -92,15 +112,23 @@ class Driver:
         loop: the event loop that everything here runs on.
         peers: the links to other servers.
         log: the durable log.
+        snapshots: likewise.
     """
 
     def __init__(
-        self, node: Node, loop: asyncio.AbstractEventLoop, *, peers: Peers, log: Log
+        self,
+        node: Node,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        peers: Peers,
+        log: Log,
+        snapshots: Snapshots,
     ) -> None:
         self._node = node
         self._loop = loop
         self._peers = peers
         self._log = log
+        self._snapshots = snapshots
         self._leadership = LeadershipLog(node.raft)
         self._clients: dict[int, ClientConnection] = {}
         self._paused: dict[int, ClientConnection] = {}
@@ -195,6 +223,40 @@ class Driver:
             self._persisted(number)
             self._schedule_turn()
 
+    # ------------------------------------------------------------------ snapshots
+
+    def part_written(self, stored: StoredSnapshot | None) -> None:
+        """A part of a snapshot is written; if it was the last, all of that is durable."""
+        if not self._stopped:
+            self._node.snapshot_written(stored, monotonic_us())
+            self._schedule_turn()
+
+    def part_failed(self) -> None:
+        """There was no space for a part of a snapshot."""
+        if not self._stopped:
+            self._node.snapshot_failed(monotonic_us())
+            self._schedule_turn()
+
+    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
+        """A piece of a snapshot was read for a follower; one that is gone is like one lost."""
+        if data is not None and not self._stopped:
+            self._peers.send(chunk.to, [msgspec.structs.replace(chunk.request, data=data)])
+
+    def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
+        """A piece of the leader's snapshot is written."""
+        if not self._stopped:
+            self._node.chunk_written(chunk, next_offset, monotonic_us())
+            self._schedule_turn()
+
+    def sections_read(self, sections: list[bytes]) -> bool:
+        """The next sections of the snapshot that is being restored; returns whether to go on."""
+        if self._stopped:
+            return False
+        for section in sections:
+            self._node.restore(section, monotonic_us())
+        self._schedule_turn()
+        return bool(sections)
+
     # ------------------------------------------------------------------ the turn
 
     def _schedule_turn(self) -> None:
@@ -221,6 +283,7 @@ class Driver:
                 if connection in self._clients:
                     self._clients[connection].finish_when_sent()
             self._give_up(ready.given_up)
+            self._serve_snapshots(ready)
             if ready.write is None or not self._log.write(ready.write):
                 break
             self._persisted(ready.write.number)
@@ -228,6 +291,16 @@ class Driver:
         self._leadership.note()
         self._resume_clients()
         self._set_timer()
+
+    def _serve_snapshots(self, ready: NodeReady) -> None:
+        if ready.snapshot_part is not None:
+            self._snapshots.write(ready.snapshot_part)
+        for to_send in ready.chunks_to_send:
+            self._snapshots.read(to_send)
+        for received in ready.received_chunks:
+            self._snapshots.receive(received)
+        if ready.restore_from is not None:
+            self._snapshots.restore()
 
     def _persisted(self, number: int) -> None:
         self._node.persisted(number, monotonic_us(), raft_state_bytes=self._log.raft_state_bytes)

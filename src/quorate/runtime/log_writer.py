@@ -5,7 +5,8 @@ takes. But a sync on the loop holds up everything else, so as soon as one was sl
 a thread, until the disk has been quick again for a while. What arrives while a write is on its
 way goes into the next one: that is group commit.
 
-Segments are preallocated in a thread of their own, beside the writes. From half a segment on, the
+Segments are preallocated, and those that a snapshot has made useless removed, in a thread of their
+own, beside the writes. From half a segment on, the
 next one is prepared or being prepared, however few writes follow: only writes that fill the other
 half before that is done make their segment themselves.
 """
@@ -13,9 +14,10 @@ half before that is done make their segment themselves.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from quorate.raft.ready import LogWrite
+from quorate.runtime.disk_thread import DiskThread
 from quorate.storage.errors import DiskFullError, StorageError
 from quorate.storage.store import Store
 
@@ -53,14 +55,13 @@ class LogWriter:
         self._loop = loop
         self._clock = clock
         self._on_durable: Callable[[int], None] | None = None
-        self._on_failure = on_failure
         self._on_warning = on_warning
-        self._syncs = ThreadPoolExecutor(1, thread_name_prefix="log-sync")
-        self._preparations = ThreadPoolExecutor(1, thread_name_prefix="log-prepare")
+        self._syncs = DiskThread(loop, "log-sync", on_failure=on_failure)
+        self._preparations = DiskThread(loop, "log-prepare", on_failure=on_failure)
         self._preparing = False
+        self._cleaning = False
         self._retry: asyncio.TimerHandle | None = None
         self._quick_writes = QUICK_WRITES
-        self._is_closed = False
 
     @property
     def raft_state_bytes(self) -> int:
@@ -84,19 +85,17 @@ class LogWriter:
             StorageError: nothing may be acknowledged after that.
         """
         if self._quick_writes < QUICK_WRITES:
-            future = self._syncs.submit(self._append_and_sync, write)
-            future.add_done_callback(lambda done: self._call_soon(self._written, write, done))
+            self._syncs.do(partial(self._append_and_sync, write), partial(self._written, write))
             return False
         self._note_write(self._append_and_sync(write))
         return True
 
     def close(self) -> None:
         """Waits for what is on its way, without telling anybody."""
-        self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
-        self._syncs.shutdown()
-        self._preparations.shutdown()
+        self._syncs.close()
+        self._preparations.close()
 
     # ------------------------------------------------------------------ writes
 
@@ -109,13 +108,9 @@ class LogWriter:
     def _note_write(self, seconds: float) -> None:
         self._quick_writes = 0 if seconds > SLOW_SYNC_S else self._quick_writes + 1
         self._prepare_next_segment()
+        self._clean()
 
-    def _written(self, write: LogWrite, done: "Future[float]") -> None:
-        try:
-            seconds = done.result()
-        except StorageError as error:
-            self._on_failure(error)
-            return
+    def _written(self, write: LogWrite, seconds: float) -> None:
         self._note_write(seconds)
         assert self._on_durable is not None
         self._on_durable(write.number)
@@ -131,15 +126,9 @@ class LogWriter:
         if self._preparing or not self._store.needs_next_segment:
             return
         self._preparing = True
-        future = self._preparations.submit(self._store.prepare_next_segment)
-        future.add_done_callback(lambda done: self._call_soon(self._prepared, done))
+        self._preparations.do(self._store.prepare_next_segment, self._prepared)
 
-    def _prepared(self, done: "Future[DiskFullError | None]") -> None:
-        try:
-            shortage = done.result()
-        except StorageError as error:
-            self._on_failure(error)
-            return
+    def _prepared(self, shortage: DiskFullError | None) -> None:
         if shortage is None:
             self._prepare_again()
         else:
@@ -151,12 +140,14 @@ class LogWriter:
         self._preparing = False
         self._prepare_next_segment()
 
-    # ------------------------------------------------------------------ from the threads
+    # ------------------------------------------------------------------ segments of the past
 
-    def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._call_unless_closed, callback, *arguments)
+    def _clean(self) -> None:
+        """Begins to remove the segments that a snapshot has made useless, if there are any."""
+        if not self._cleaning and self._store.needs_cleaning:
+            self._cleaning = True
+            self._preparations.do(self._store.remove_dead_segments, self._cleaned)
 
-    def _call_unless_closed(self, callback: Callable[..., None], *arguments: object) -> None:
-        if not self._is_closed:
-            callback(*arguments)
+    def _cleaned(self, _: None) -> None:
+        self._cleaning = False
+        self._clean()

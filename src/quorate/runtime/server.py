@@ -15,17 +15,17 @@ import msgspec
 import uvloop
 
 from quorate.clerk.addresses import parse_address
-from quorate.node.limits import NodeLimits
 from quorate.node.node import Node
+from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Member, NodeId
-from quorate.raft.settings import Settings
 from quorate.runtime.client_server import ClientProtocol
 from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver, monotonic_us
 from quorate.runtime.keepalive import keep_alive
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
+from quorate.runtime.snapshot_worker import SnapshotWorker
 from quorate.runtime.version import VERSION
 from quorate.storage.identity import Identity, load_identity
 from quorate.storage.store import Store
@@ -51,8 +51,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
             initialised, and must be what it was initialised with otherwise.
         initialize: the id of a new cluster, if the directory is to be made that of a new node of
             it; None to start what is there.
-        settings: of Raft.
-        limits: of this server.
+        settings: how it is to behave.
     """
 
     node: NodeId
@@ -61,8 +60,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer_address: str
     members: tuple[Member, ...] = ()
     initialize: str | None = None
-    settings: Settings = Settings()
-    limits: NodeLimits = NodeLimits()
+    settings: NodeSettings = NodeSettings()
 
 
 class StartError(Exception):
@@ -115,14 +113,18 @@ async def _serve(config: ServerConfig) -> None:
         contextlib.closing(
             LogWriter(store, loop, on_failure=stop.fail, on_warning=log.warning)
         ) as log_writer,
+        contextlib.closing(
+            SnapshotWorker(store.snapshots, loop, on_failure=stop.fail, on_warning=log.warning)
+        ) as snapshot_worker,
     ):
-        await _run(config, store, log_writer, client_socket, peer_socket, stop)
+        await _run(config, store, log_writer, snapshot_worker, client_socket, peer_socket, stop)
 
 
 async def _run(
     config: ServerConfig,
     store: Store,
     log_writer: LogWriter,
+    snapshot_worker: SnapshotWorker,
     client_socket: socket.socket,
     peer_socket: socket.socket,
     stop: _Stop,
@@ -130,6 +132,8 @@ async def _run(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: _failed(stop, context))
     identity = store.identity
+    for warning in store.warnings:
+        log.warning(warning)
     rng = random.Random(secrets.randbits(64))
     node = Node(
         identity.node,
@@ -137,8 +141,7 @@ async def _run(
         durable=store.take_durable_state(),
         rng=rng,
         now=monotonic_us(),
-        settings=config.settings,
-        limits=_within_open_files(config.limits),
+        settings=_within_open_files(config.settings),
         raft_state_bytes=store.raft_state_bytes,
         info=NodeInfo(
             client_address=config.client_address,
@@ -157,8 +160,9 @@ async def _run(
         client_address=config.client_address,
     )
     links = PeerLinks(hello, identity.members, known=store, rng=rng)
-    driver = Driver(node, loop, peers=links, log=log_writer)
+    driver = Driver(node, loop, peers=links, log=log_writer, snapshots=snapshot_worker)
     log_writer.start(driver.written)
+    snapshot_worker.start(driver)
     client_server = await loop.create_server(
         lambda: ClientProtocol(driver), sock=client_socket, backlog=BACKLOG
     )
@@ -249,19 +253,20 @@ def _listening(address: str, kind: str) -> socket.socket:
     return listening
 
 
-def _within_open_files(limits: NodeLimits) -> NodeLimits:
+def _within_open_files(settings: NodeSettings) -> NodeSettings:
     """Sees that each client that is let in finds a file descriptor, as Redis does.
 
     Otherwise clients could take the one that the log needs for its next segment.
     """
+    limits = settings.limits
     wanted = limits.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return limits
+        return settings
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed == wanted:
-        return limits
+        return settings
     connections = max(1, allowed - OTHER_FILES)
     log.warning(
         "at most %d clients may connect, not %d: this process may open only %d files. Raise "
@@ -270,7 +275,8 @@ def _within_open_files(limits: NodeLimits) -> NodeLimits:
         limits.max_connections,
         allowed,
     )
-    return msgspec.structs.replace(limits, max_connections=connections)
+    limits = msgspec.structs.replace(limits, max_connections=connections)
+    return msgspec.structs.replace(settings, limits=limits)
 
 
 def _calm_garbage_collector() -> None:

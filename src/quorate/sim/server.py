@@ -11,14 +11,12 @@ from functools import partial
 
 import msgspec
 
-from quorate.node.limits import NodeLimits
 from quorate.node.node import Node
+from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import LogWrite
-from quorate.raft.settings import Settings
-from quorate.replica.sessions import SessionLimits
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.network import Network
@@ -37,17 +35,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a simulated server is like.
 
     Attributes:
-        raft: its Raft settings.
-        limits: its local limits.
-        sessions: the limits of the session table.
+        node: how its node is to behave.
         sync_us: the longest usual time of a sync.
         slow_sync: the probability that a sync takes up to 100 times as long.
         segment_size: of its log, in bytes; small ones are left soon.
     """
 
-    raft: Settings
-    limits: NodeLimits
-    sessions: SessionLimits
+    node: NodeSettings
     sync_us: int
     slow_sync: float
     segment_size: int
@@ -149,9 +143,7 @@ class SimulatedServer:
             durable=durable,
             rng=self._rng,
             now=self.clock.now,
-            settings=self._settings.raft,
-            session_limits=self._settings.sessions,
-            limits=self._settings.limits,
+            settings=self._settings.node,
             info=NodeInfo(
                 client_address=self._member.client_address, cluster_id="simulated", version="0"
             ),

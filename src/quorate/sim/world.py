@@ -13,9 +13,11 @@ import msgspec
 from quorate.clerk.settings import ClerkSettings
 from quorate.kv.queries import Get
 from quorate.node.limits import NodeLimits
+from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
+from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
 from quorate.sim.clients import KEYS, READER, ClerkClient, Client, ClientSettings, PlainClient
 from quorate.sim.clock import Clock
 from quorate.sim.errors import HistoryError, LivenessError
@@ -94,7 +96,7 @@ class World:
             self._network,
             list(self._servers.values()),
             self._clients,
-            election_timeout_us=self._server_settings.raft.election_timeout_us,
+            election_timeout_us=self._server_settings.node.raft.election_timeout_us,
             rng=self._fork(),
         )
 
@@ -290,27 +292,30 @@ def _draw_server_settings(rng: random.Random) -> ServerSettings:
     # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
     client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
     return ServerSettings(
-        raft=Settings(
-            election_timeout_us=rng.choice((60_000, 100_000, 250_000)),
-            heartbeat_interval_us=rng.choice((15_000, 30_000, 50_000)),
-            append_timeout_us=rng.choice((20_000, 60_000, 150_000)),
-            forward_timeout_us=rng.choice((200_000, 1_000_000)),
-            max_appends_in_flight=rng.choice((1, 4, 8)),
-            max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
-            max_write_bytes=rng.choice((1, 512, 8 * 1024 * 1024)),
-        ),
-        limits=NodeLimits(
-            command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
-            own_window=rng.choice((4, 32_768)),
-        ),
-        sessions=SessionLimits(
-            window=rng.choice((8, 1_024)),
-            ordered_window=rng.choice((64, 65_536)),
-            reply_bytes=rng.choice((64, 1024 * 1024)),
-            ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
-            client_sessions=client_sessions,
-            protected_ms=protected_ms,
-            ttl_ms=rng.choice((200, 1_000, 1_800_000)),
+        node=NodeSettings(
+            raft=Settings(
+                election_timeout_us=rng.choice((60_000, 100_000, 250_000)),
+                heartbeat_interval_us=rng.choice((15_000, 30_000, 50_000)),
+                append_timeout_us=rng.choice((20_000, 60_000, 150_000)),
+                forward_timeout_us=rng.choice((200_000, 1_000_000)),
+                max_appends_in_flight=rng.choice((1, 4, 8)),
+                max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
+                max_write_bytes=rng.choice((1, 512, 8 * 1024 * 1024)),
+            ),
+            limits=NodeLimits(
+                command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
+                own_window=rng.choice((4, 32_768)),
+            ),
+            sessions=SessionLimits(
+                window=rng.choice((8, 1_024)),
+                ordered_window=rng.choice((64, 65_536)),
+                reply_bytes=rng.choice((64, 1024 * 1024)),
+                ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
+                client_sessions=client_sessions,
+                protected_ms=protected_ms,
+                ttl_ms=rng.choice((200, 1_000, 1_800_000)),
+            ),
+            snapshots=SnapshotSettings(max_raft_state=NEVER),
         ),
         sync_us=rng.choice((200, 2_000, 10_000)),
         slow_sync=rng.choice((0.0, 0.002, 0.02)),

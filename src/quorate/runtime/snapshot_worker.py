@@ -1,0 +1,123 @@
+"""Brings snapshots to the disk and from it, in a thread of their own, beside the log.
+
+Snapshots are large and nobody waits for them, so nothing of them is done on the event loop but to
+make their parts and to take these in: each piece that goes through here is small.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Protocol
+
+from quorate.codec.snapshot import SnapshotPart
+from quorate.raft.ready import ChunkToSend, ReceivedChunk
+from quorate.runtime.disk_thread import DiskThread
+from quorate.storage.errors import DiskFullError, StorageError
+from quorate.storage.snapshots import Snapshots, StoredSnapshot
+
+SECTIONS_AT_A_TIME = 8
+"""So many sections of a snapshot are read before they are taken in; each has about 64 KiB."""
+
+
+class SnapshotListener(Protocol):
+    """Who hears of what is done: the driver."""
+
+    def part_written(self, stored: StoredSnapshot | None) -> None:
+        """A part is written; if it was the last, the whole snapshot is durable."""
+
+    def part_failed(self) -> None:
+        """There was no space for a part."""
+
+    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
+        """A piece of a snapshot was read for a follower; None if that snapshot is gone."""
+
+    def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
+        """A piece of the leader's snapshot is written."""
+
+    def sections_read(self, sections: list[bytes]) -> bool:
+        """The next sections of the snapshot that is being restored; none behind the last.
+
+        Returns whether to go on.
+        """
+
+
+class SnapshotWorker:
+    """The thread for the snapshots of one store.
+
+    Args:
+        files: the store's snapshots; used by this object alone from now on.
+        loop: where everything here is called, and calls back.
+        on_failure: called with what the storage raised. Nothing may be acknowledged after that.
+        on_warning: called with what an operator should know though nothing has failed.
+    """
+
+    def __init__(
+        self,
+        files: Snapshots,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_failure: Callable[[StorageError], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._files = files
+        self._on_warning = on_warning
+        self._thread = DiskThread(loop, "snapshots", on_failure=on_failure)
+        self._listener: SnapshotListener
+
+    def start(self, listener: SnapshotListener) -> None:
+        """Begins to work."""
+        self._listener = listener
+
+    def write(self, part: SnapshotPart) -> None:
+        """Writes a part of a snapshot of this server's own."""
+        self._thread.do(partial(self._write, part), self._written)
+
+    def read(self, chunk: ChunkToSend) -> None:
+        """Reads a piece of a snapshot for a follower."""
+        self._thread.do(
+            partial(
+                self._files.read, chunk.request.snapshot.index, chunk.request.offset, chunk.length
+            ),
+            partial(self._listener.chunk_read, chunk),
+        )
+
+    def receive(self, chunk: ReceivedChunk) -> None:
+        """Writes a piece of the leader's snapshot."""
+        request = chunk.request
+        self._thread.do(
+            partial(
+                self._files.receive, request.snapshot, request.size, request.offset, request.data
+            ),
+            partial(self._listener.chunk_written, chunk),
+        )
+
+    def restore(self) -> None:
+        """Reads the newest snapshot, a few sections at a time."""
+        self._read_sections(self._files.sections())
+
+    def close(self) -> None:
+        """Waits for what is on its way, without telling anybody."""
+        self._thread.close()
+
+    def _write(self, part: SnapshotPart) -> StoredSnapshot | DiskFullError | None:
+        try:
+            return self._files.write(part)
+        except DiskFullError as error:
+            return error
+
+    def _written(self, result: StoredSnapshot | DiskFullError | None) -> None:
+        if isinstance(result, DiskFullError):
+            self._on_warning(f"no snapshot can be taken: {result}")
+            self._listener.part_failed()
+        else:
+            self._listener.part_written(result)
+
+    def _read_sections(self, sections: Iterator[bytes]) -> None:
+        self._thread.do(
+            lambda: list(islice(sections, SECTIONS_AT_A_TIME)), partial(self._take_in, sections)
+        )
+
+    def _take_in(self, sections: Iterator[bytes], read: list[bytes]) -> None:
+        if self._listener.sections_read(read):
+            self._read_sections(sections)

@@ -1,0 +1,157 @@
+"""When a snapshot is due, and that it is taken in parts with pauses between them."""
+
+import pytest
+
+from quorate.codec.snapshot import SnapshotPart
+from quorate.raft.configuration import configuration_of
+from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
+from quorate.raft.snapshot import SnapshotMetadata
+from quorate.replica.snapshot_taker import NEVER, SnapshotSettings, SnapshotTaker
+
+METADATA = SnapshotMetadata(7, 2, 500, configuration_of([1]))
+SETTINGS = SnapshotSettings(max_raft_state=1000, part_bytes=10, pause_us=50, retry_us=900)
+
+
+def apply_bytes(taker: SnapshotTaker, size: int) -> None:
+    taker.applied(Entry(1, 1, 0, EntryKind.DATA, bytes(size - ENTRY_HEADER_BYTES)))
+
+
+def take_all(taker: SnapshotTaker, now: int = 0) -> list[SnapshotPart]:
+    parts = []
+    while (part := taker.take_part(now)) is not None:
+        parts.append(part)
+        taker.written(now)
+        now += SETTINGS.pause_us
+    return parts
+
+
+def test_one_is_due_when_the_raft_state_has_outgrown_its_bound() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    apply_bytes(taker, 900)
+    assert not taker.is_due(1000, 0)
+    assert taker.is_due(1001, 0)
+
+
+def test_none_is_due_if_it_would_free_next_to_nothing() -> None:
+    """A leader without a majority has a log that grows, and nothing of it is applied."""
+    taker = SnapshotTaker(SETTINGS)
+    apply_bytes(taker, 100)
+    assert not taker.is_due(1001, 0)
+    apply_bytes(taker, 200)
+    assert taker.is_due(1001, 0)
+
+
+def test_without_a_bound_one_is_due_only_if_somebody_asks_for_it() -> None:
+    taker = SnapshotTaker(SnapshotSettings(max_raft_state=NEVER))
+    apply_bytes(taker, 1_000_000)
+    assert not taker.is_due(1_000_000, 0)
+    taker.want()
+    assert taker.is_due(1_000_000, 0)
+    taker.begin(METADATA, iter([b"state"]))
+    assert not taker.is_due(1_000_000, 0)
+
+
+def test_the_bytes_applied_before_a_snapshot_make_no_other_one_due() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    apply_bytes(taker, 2000)
+    taker.begin(METADATA, iter([b"state"]))
+    take_all(taker)
+    assert not taker.is_due(1001, 0), "the log is not yet shortened on the disk"
+
+
+def test_a_small_state_is_one_part_at_once() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([b"state"]))
+    assert taker.take_part(0) == SnapshotPart(METADATA, (b"state",), is_first=True, is_last=True)
+    assert taker.take_part(1000) is None
+
+
+def test_a_large_state_comes_in_parts_each_after_the_one_before_it_was_written() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    sections = [bytes([number]) * 4 for number in range(7)]
+    taker.begin(METADATA, iter(sections))
+    first = taker.take_part(0)
+    assert first == SnapshotPart(METADATA, tuple(sections[:3]), is_first=True, is_last=False)
+    assert taker.take_part(1000) is None, "it is not written yet"
+    assert taker.deadline() is None
+    taker.written(1000)
+    assert taker.take_part(1049) is None, "a pause comes first"
+    assert taker.deadline() == 1050
+    rest = take_all(taker, 1050)
+    assert rest == [
+        SnapshotPart(METADATA, tuple(sections[3:6]), is_first=False, is_last=False),
+        SnapshotPart(METADATA, tuple(sections[6:]), is_first=False, is_last=True),
+    ]
+    assert taker.deadline() is None
+
+
+def test_its_progress_can_be_seen() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    assert taker.bytes_taken is None
+    taker.begin(METADATA, iter([bytes(12), bytes(5)]))
+    assert taker.bytes_taken == 0
+    taker.take_part(0)
+    assert taker.bytes_taken == 12
+    taker.written(0)
+    taker.take_part(50)
+    assert taker.bytes_taken is None
+
+
+def test_one_that_is_wanted_while_one_is_taken_follows_it() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([b"state"]))
+    taker.want()
+    assert not taker.is_due(0, 0)
+    take_all(taker)
+    assert taker.is_due(0, 0)
+    taker.has_newest()
+    assert not taker.is_due(0, 0)
+
+
+def test_one_that_failed_is_tried_again_later_and_from_its_beginning() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([bytes(12), bytes(5)]))
+    taker.take_part(0)
+    taker.failed(100)
+    assert taker.take_part(999) is None
+    assert not taker.is_due(0, 999)
+    assert taker.deadline() == 1000
+    assert taker.is_due(0, 1000)
+    taker.begin(METADATA, iter([bytes(12), bytes(5)]))
+    part = taker.take_part(1000)
+    assert part is not None
+    assert part.is_first
+
+
+def test_one_that_is_abandoned_gives_out_no_more_and_the_next_begins_when_its_part_is_written() -> (
+    None
+):
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([bytes(12), bytes(5)]))
+    taker.take_part(0)
+    taker.abandon()
+    assert taker.bytes_taken is None
+    taker.want()
+    assert not taker.is_due(0, 0), "the disk still has its part"
+    taker.written(0)
+    assert taker.take_part(1000) is None
+    assert taker.is_due(0, 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_raft_state": -2},
+        {"part_bytes": 0},
+        {"pause_us": -1},
+        {"retry_us": -1},
+    ],
+)
+def test_settings_without_sense_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="got"):
+        SnapshotSettings(**settings)
+
+
+def test_a_quarter_of_the_bound_may_stay_for_slow_followers() -> None:
+    assert SnapshotSettings(max_raft_state=1000).trailing_bytes == 250
+    assert SnapshotSettings(max_raft_state=NEVER).trailing_bytes == 0
