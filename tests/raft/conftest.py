@@ -8,6 +8,7 @@ is used.
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
+    InstallSnapshot,
     PeerMessage,
     PreVote,
     PreVoteAnswer,
@@ -33,9 +35,10 @@ from quorate.raft.ready import (
     LogWrite,
     Ready,
     ReadyRead,
+    ReceivedChunk,
 )
 from quorate.raft.settings import Settings
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +61,9 @@ def durable_state(
     voted_for: int | None = None,
     log: Sequence[int] = (),
     snapshot: tuple[int, int] = (0, 0),
+    start: tuple[int, int] | None = None,
     time_ms: int = 0,
+    snapshot_is_lost: bool = False,
 ) -> DurableState:
     """A disk's contents.
 
@@ -66,20 +71,23 @@ def durable_state(
         members: the cluster has the servers 1 to this number.
         term: the current term; at least the last one of the log.
         voted_for: the vote in it.
-        log: the terms of the entries after the snapshot.
+        log: the terms of the entries after `start`.
         snapshot: its index and term.
+        start: index and term of what the log begins after; the snapshot's by default.
         time_ms: the cluster time of the snapshot and of all entries.
+        snapshot_is_lost: it cannot be read any more.
     """
     index, snapshot_term = snapshot
+    start_index, start_term = start or snapshot
     configuration = configuration_of(range(1, members + 1))
     metadata = SnapshotMetadata(index, snapshot_term, time_ms, configuration)
     entries = tuple(
         Entry(
-            index=index + position,
+            index=start_index + position,
             term=entry_term,
             time_ms=time_ms,
             kind=EntryKind.DATA,
-            data=f"{index + position} of term {entry_term}".encode(),
+            data=f"{start_index + position} of term {entry_term}".encode(),
         )
         for position, entry_term in enumerate(log, start=1)
     )
@@ -88,7 +96,22 @@ def durable_state(
         voted_for=None if voted_for is None else NodeId(voted_for),
         snapshot=metadata,
         entries=entries,
+        log_start=LogStart(start_index, start_term),
+        snapshot_size=len(contents(index)) if index and not snapshot_is_lost else 0,
+        snapshot_is_lost=snapshot_is_lost,
     )
+
+
+def contents(index: int) -> bytes:
+    """What a snapshot holds unless a test says otherwise: 20 bytes."""
+    return b"the state as of %04d" % index
+
+
+class StoredSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot on a disk."""
+
+    metadata: SnapshotMetadata
+    data: bytes
 
 
 class Disk:
@@ -96,11 +119,121 @@ class Disk:
 
     The fault model: a write is durable as a whole or not at all, and writes become durable in
     order. A crash before `complete` may keep the write or lose it; a crash after it loses nothing.
+    A snapshot is there as a whole or not at all; the newest one and the one before can be read.
+    Nothing is left of one that came in pieces and was not complete before the crash.
     """
 
     def __init__(self, state: DurableState) -> None:
-        self.state = state
+        self.term = state.term
+        self.voted_for = state.voted_for
+        self.log_start = state.start
+        self.entries = state.entries
         self.pending: LogWrite | None = None
+        self._lost = state.snapshot if state.snapshot_is_lost else None
+        self._first = state.snapshot
+        self._snapshots: list[StoredSnapshot] = []
+        self._partial = b""
+        if state.snapshot_size:
+            self.store(StoredSnapshot(state.snapshot, contents(state.snapshot.index)))
+
+    # ------------------------------------------------------------------ what a start finds
+
+    @property
+    def newest(self) -> StoredSnapshot | None:
+        """The newest snapshot."""
+        return self._snapshots[-1] if self._snapshots else None
+
+    @property
+    def state(self) -> DurableState:
+        """What the next life begins with.
+
+        "If existing log entry has same index and term as snapshot's last included entry, retain
+        log entries following it" (Raft Figure 13, InstallSnapshot, 6), else none.
+        """
+        newest = self.newest
+        metadata = self._lost or (self._first if newest is None else newest.metadata)
+        start, entries = self.log_start, self.entries
+        if self._term_at(metadata.index) != metadata.term:
+            start, entries = LogStart(metadata.index, metadata.term), ()
+        return DurableState(
+            term=self.term,
+            voted_for=self.voted_for,
+            snapshot=metadata,
+            entries=entries,
+            log_start=start,
+            snapshot_size=0 if newest is None else len(newest.data),
+            snapshot_is_lost=self._lost is not None,
+        )
+
+    @property
+    def state_if_kept(self) -> DurableState:
+        """The same, if a crash now keeps the write that is on its way."""
+        after = copy.copy(self)
+        if after.pending is not None:
+            after.complete()
+        return after.state
+
+    def recover(self) -> DurableState:
+        """A life begins: the log on the disk is from now on what was found."""
+        state = self.state
+        self.log_start, self.entries = state.start, state.entries
+        return state
+
+    def _term_at(self, index: int) -> int | None:
+        position = index - self.log_start.index - 1
+        if position == -1:
+            return self.log_start.term
+        return self.entries[position].term if 0 <= position < len(self.entries) else None
+
+    # ------------------------------------------------------------------ snapshots
+
+    def store(self, snapshot: StoredSnapshot) -> None:
+        """A whole snapshot is durable now. One that is not newer than the newest is none."""
+        newest = self.newest
+        assert snapshot.metadata.index > 0
+        if newest is None or newest.metadata.index < snapshot.metadata.index:
+            self._snapshots = [*self._snapshots[-1:], snapshot]
+            self._lost = None
+
+    def store_new(self, metadata: SnapshotMetadata, data: bytes) -> None:
+        """A snapshot of this server's own state is durable now."""
+        self.store(StoredSnapshot(metadata, data))
+
+    def replace_contents(self, data: bytes) -> None:
+        """The newest snapshot holds this, and always did."""
+        newest = self._snapshots.pop()
+        self._snapshots.append(StoredSnapshot(newest.metadata, data))
+
+    def contents_of(self, metadata: SnapshotMetadata) -> bytes | None:
+        """What a snapshot holds; None if it is gone."""
+        return next((one.data for one in self._snapshots if one.metadata == metadata), None)
+
+    def lose_snapshots(self) -> None:
+        """No snapshot can be read any more; the log can. If it needs none, none is missed."""
+        metadata = SnapshotMetadata(
+            self.log_start.index, self.log_start.term, 0, self._first.configuration
+        )
+        self._first = metadata
+        self._lost = metadata if metadata.index else None
+        self._snapshots = []
+
+    def read(self, request: InstallSnapshot, length: int) -> bytes | None:
+        """A piece of a snapshot; None if that is gone."""
+        data = self.contents_of(request.snapshot)
+        assert data is None or len(data) == request.size
+        return None if data is None else data[request.offset : request.offset + length]
+
+    def receive(self, request: InstallSnapshot) -> int:
+        """Writes a piece of a leader's snapshot; returns where the next one begins."""
+        if request.offset == 0:
+            self._partial = b""
+        assert len(self._partial) == request.offset, "the next piece"
+        self._partial += request.data
+        if len(self._partial) == request.size:
+            self.store(StoredSnapshot(request.snapshot, self._partial))
+        return len(self._partial)
+
+    # ------------------------------------------------------------------ the log
 
     def issue(self, write: LogWrite) -> None:
         """Begins a write."""
@@ -111,30 +244,36 @@ class Disk:
         """Makes the write durable; returns its number."""
         assert self.pending is not None
         write, self.pending = self.pending, None
-        kept = self.state.entries
+        if write.start is not None:
+            self._begin_after(write.start)
         if write.entries:
-            kept = kept[: write.entries[0].index - self.state.snapshot.index - 1]
-        self.state = DurableState(
-            term=write.term,
-            voted_for=write.voted_for,
-            snapshot=self.state.snapshot,
-            entries=kept + write.entries,
-        )
+            first = write.entries[0].index
+            kept = first - self.log_start.index - 1
+            assert 0 <= kept <= len(self.entries), "the log on the disk has no gaps"
+            self.entries = self.entries[:kept] + write.entries
+        self.term = write.term
+        self.voted_for = write.voted_for
         return write.number
+
+    def _begin_after(self, start: LogStart) -> None:
+        holds = self._term_at(start.index) == start.term
+        self.entries = self.entries[start.index - self.log_start.index :] if holds else ()
+        self.log_start = start
 
     def crash(self, *, keep_write: bool) -> None:
         """The power fails."""
         if self.pending is not None and keep_write:
             self.complete()
         self.pending = None
+        self._partial = b""
 
     def holds(self, index: int, term: int) -> bool:
         """Whether the entry of this index and term is durable, or within the snapshot."""
-        position = index - self.state.snapshot.index - 1
-        if position < 0:
+        state = self.state
+        position = index - state.start.index - 1
+        if index <= state.snapshot.index:
             return True
-        entries = self.state.entries
-        return position < len(entries) and entries[position].term == term
+        return position < len(state.entries) and state.entries[position].term == term
 
 
 class Server:
@@ -143,11 +282,14 @@ class Server:
     Args:
         me: its id.
         durable: what its disk holds; by default nothing, for a cluster of three.
+        disk: instead of `durable`: the disk of an earlier life.
         settings: by default plain Figure 2.
         seed: of its election timeouts.
         now: what its clock shows, in microseconds.
         first_request_id: see `Raft`.
-        slow_disk: a write waits for `complete_write`; else it completes at once.
+        slow_disk: a write waits for `complete_write`, a piece of a snapshot for `write_chunk`;
+            else both are done at once.
+        slow_restore: to replace the state by a snapshot takes until `restored`.
     """
 
     def __init__(
@@ -155,20 +297,22 @@ class Server:
         me: int = 1,
         *,
         durable: DurableState | None = None,
+        disk: Disk | None = None,
         settings: Settings = PLAIN,
         seed: int = 0,
         now: int = 0,
         first_request_id: int = 1,
         slow_disk: bool = False,
+        slow_restore: bool = False,
     ) -> None:
-        state = durable or durable_state()
         self.me = NodeId(me)
         self.now = now
         self.slow_disk = slow_disk
-        self.disk = Disk(state)
+        self.slow_restore = slow_restore
+        self.disk = disk or Disk(durable or durable_state())
         self.raft = Raft(
             self.me,
-            durable=state,
+            durable=self.disk.recover(),
             settings=settings,
             rng=random.Random(seed),
             now=now,
@@ -179,6 +323,11 @@ class Server:
         self.reads: list[ReadyRead] = []
         self.forwarded: list[ForwardedProposal] = []
         self.forward_outcomes: list[ForwardOutcome] = []
+        self.received: list[ReceivedChunk] = []
+        """Pieces of a snapshot that are to be written."""
+        self.installed: list[SnapshotMetadata] = []
+        """Snapshots that the state was to be replaced by."""
+        self.snapshots_wanted: list[int] = []
 
     # ------------------------------------------------------------------ its driver
 
@@ -189,17 +338,31 @@ class Server:
         self.reads += events.reads
         self.forwarded += events.forwarded
         self.forward_outcomes += events.forward_outcomes
+        if events.snapshot is not None:
+            self.installed.append(events.snapshot)
+        if events.snapshot_wanted:
+            self.snapshots_wanted.append(events.snapshot_wanted)
         ready = self.raft.take_ready(self.now)
         self.sent += ready.messages
+        for chunk in ready.chunks:
+            data = self.disk.read(chunk.request, chunk.length)
+            if data is not None:
+                request = msgspec.structs.replace(chunk.request, data=data)
+                self.sent.append(Envelope(chunk.to, request))
+        self.received += ready.received
         if ready.write is not None:
             self.disk.issue(ready.write)
         return events, ready
 
     def settle(self) -> None:
         """Does what the core wants done until it wants nothing more."""
-        while self.step() != NOTHING_TO_DO:
+        while (out := self.step()) != NOTHING_TO_DO:
             if self.disk.pending and not self.slow_disk:
                 self.raft.persisted(self.disk.complete(), self.now)
+            if self.received and not self.slow_disk:
+                self.write_chunk()
+            if out[0].snapshot is not None and not self.slow_restore:
+                self.restored()
 
     def complete_write(self) -> None:
         """The write on its way becomes durable."""
@@ -210,6 +373,35 @@ class Server:
         """All writes become durable, those that follow too."""
         while self.disk.pending:
             self.complete_write()
+
+    def write_chunk(self) -> None:
+        """The next piece of a snapshot is written."""
+        chunk = self.received.pop(0)
+        self.raft.chunk_written(chunk, self.disk.receive(chunk.request), self.now)
+        self.settle()
+
+    def restored(self) -> None:
+        """The state was replaced by the snapshot that was given out last."""
+        self.raft.snapshot_restored(self.installed[-1].index, self.now)
+        self.settle()
+
+    def store_snapshot(self, index: int | None = None) -> StoredSnapshot:
+        """A snapshot of the state as of an index gets onto the disk; the core is not told yet.
+
+        Args:
+            index: of what was given out; by default all of it.
+        """
+        index = self.committed[-1].index if index is None else index
+        stored = StoredSnapshot(self.raft.snapshot_metadata(index), contents(index))
+        self.disk.store(stored)
+        return stored
+
+    def compact(self, index: int | None = None) -> SnapshotMetadata:
+        """Takes a snapshot and drops what it covers."""
+        stored = self.store_snapshot(index)
+        self.raft.compact(stored.metadata, len(stored.data), self.now)
+        self.settle()
+        return stored.metadata
 
     # ------------------------------------------------------------------ what happens to it
 
@@ -270,8 +462,8 @@ class Server:
 
     @property
     def terms(self) -> list[int]:
-        """The terms of the entries in its log, after the snapshot."""
-        first = self.disk.state.snapshot.index + 1
+        """The terms of the entries in its log."""
+        first = self.raft.log_start.index + 1
         terms = [self.raft.term_at(index) for index in range(first, self.raft.last_index + 1)]
         return [term for term in terms if term is not None]
 
@@ -338,16 +530,18 @@ class Cluster:
         self._boots = 0
         self.servers = {
             node: self._boot(
-                node, (disks or {}).get(node) or durable_state(members=size), slow_disk=slow_disks
+                node,
+                Disk((disks or {}).get(node) or durable_state(members=size)),
+                slow_disk=slow_disks,
             )
             for node in range(1, size + 1)
         }
 
-    def _boot(self, node: int, durable: DurableState, *, slow_disk: bool) -> Server:
+    def _boot(self, node: int, disk: Disk, *, slow_disk: bool) -> Server:
         self._boots += 1
         return Server(
             node,
-            durable=durable,
+            disk=disk,
             settings=self.settings,
             seed=self._seed * 1000 + self._boots,
             now=self.now + node * 1_000_000_007,
@@ -441,7 +635,7 @@ class Cluster:
         """A crashed server comes back with what its disk holds."""
         self.down.remove(node)
         old = self[node]
-        self.servers[node] = self._boot(node, old.disk.state, slow_disk=old.slow_disk)
+        self.servers[node] = self._boot(node, old.disk, slow_disk=old.slow_disk)
 
     def propose(self, node: int, data: bytes = b"x") -> Entry | None:
         """A client's command arrives at one server."""

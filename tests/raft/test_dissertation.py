@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from quorate.raft.configuration import NodeId
@@ -1272,14 +1273,15 @@ def test_a_heartbeat_from_within_a_snapshot_is_answered(
     assert server.raft.commit_index == 10
 
 
-def test_a_leader_whose_log_was_compacted_still_leads_a_follower_that_lacks_it(
+def test_a_leader_without_a_snapshot_to_send_still_leads_a_follower_that_needs_one(
     new_cluster: type[Cluster], new_disk_state: NewDisk
 ) -> None:
     """It cannot send what it no longer has; but its heartbeats are answered, and the majority
     goes on.
     """
+    compacted = new_disk_state(snapshot=(10, 1), log=(1,))
     disks = {
-        1: new_disk_state(snapshot=(10, 1), log=(1,)),
+        1: msgspec.structs.replace(compacted, snapshot_size=0),
         2: new_disk_state(log=(1,) * 11),
         3: new_disk_state(log=(1,) * 4),
     }

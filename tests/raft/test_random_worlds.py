@@ -9,6 +9,7 @@ each kind of world.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from typing import TYPE_CHECKING
@@ -22,10 +23,12 @@ from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesAnswer,
     Forward,
+    InstallSnapshotAnswer,
     PreVote,
     ReadIndex,
     RequestVote,
     RequestVoteAnswer,
+    SnapshotNeeded,
 )
 from quorate.raft.ready import DurableState, Events, Ready
 from quorate.raft.settings import Settings
@@ -51,9 +54,13 @@ PRODUCTION = Settings(
     max_append_bytes=2 * ENTRY_HEADER_BYTES + 12,
     max_write_bytes=2 * ENTRY_HEADER_BYTES + 12,
     max_committed_bytes=2 * ENTRY_HEADER_BYTES + 12,
+    max_chunk_bytes=30,
+    trailing_bytes=2 * ENTRY_HEADER_BYTES + 12,
 )
 SETTINGS = {
-    "plain": msgspec.structs.replace(PRODUCTION, pre_vote=False, check_quorum=False, no_op=False),
+    "plain": msgspec.structs.replace(
+        PRODUCTION, pre_vote=False, check_quorum=False, no_op=False, trailing_bytes=0
+    ),
     "no_op_off": msgspec.structs.replace(PRODUCTION, no_op=False),
     "production": PRODUCTION,
 }
@@ -95,8 +102,61 @@ def _first_disks(rng: random.Random, size: int, start: str) -> dict[int, Durable
             voted_for=None,
             snapshot=SnapshotMetadata(base, 1 if base else 0, 100 if base else 0, configuration),
             entries=entries,
+            snapshot_size=1 if base else 0,
         )
     return disks
+
+
+class State(msgspec.Struct, frozen=True):
+    """A state machine: the digest of all entries that were applied."""
+
+    index: int
+    digest: str
+
+    @classmethod
+    def first(cls, base: int) -> State:
+        """The state as of where a world begins: index 0, or all that was committed before."""
+        return cls(0, "") if base == 0 else cls(base, "what was committed before")
+
+    def after(self, entry: Entry) -> State:
+        """The state once this entry is applied."""
+        assert entry.index == self.index + 1
+        text = f"{self.digest} {entry.term} {entry.time_ms} {entry.data!r}"
+        return State(entry.index, hashlib.sha1(text.encode()).hexdigest()[:16])
+
+
+def contents(state: State, mark: int) -> bytes:
+    """A snapshot of a state. As in life, no two have the same bytes, though they may be as long.
+
+    Args:
+        state: the state.
+        mark: the number of this snapshot among all that are ever taken.
+    """
+    piece = msgspec.json.encode((f"{mark:06}", state.index, state.digest))
+    return b"\n".join([piece] * (1 + state.index % 4))
+
+
+def state_in(data: bytes) -> State:
+    """The state that a snapshot holds."""
+    pieces = data.split(b"\n")
+    assert set(pieces) == {pieces[0]}, "pieces of different snapshots were put together"
+    _, index, digest = msgspec.json.decode(pieces[0], type=tuple[str, int, str])
+    assert len(pieces) == 1 + index % 4
+    return State(index, digest)
+
+
+class Taking(msgspec.Struct):
+    """A snapshot on its way to a server's disk.
+
+    Attributes:
+        snapshot: what it covers.
+        data: its contents.
+        is_stored: it is on the disk; the core does not know yet.
+    """
+
+    snapshot: SnapshotMetadata
+    data: bytes
+    is_stored: bool = False
 
 
 class Climate(msgspec.Struct, frozen=True):
@@ -112,6 +172,11 @@ class Climate(msgspec.Struct, frozen=True):
     repetition: float
     disorder: float
     kept_write: float
+    snapshot: float
+    damage: float
+    """That no snapshot can be read after a crash."""
+    at_once: bool
+    """A snapshot is taken after each applied entry (`max_raft_state` = 1)."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> Climate:
@@ -127,6 +192,9 @@ class Climate(msgspec.Struct, frozen=True):
             repetition=rng.choice([0.0, 0.02, 0.1]),
             disorder=rng.choice([0.0, 0.1, 0.5]),
             kept_write=rng.random(),
+            snapshot=rng.choice([0, 2, 8, 20]),
+            damage=rng.choice([0.0, 0.5]),
+            at_once=rng.random() < 0.15,
         )
 
 
@@ -139,6 +207,8 @@ class Seen(msgspec.Struct):
     term: int = 0
     commit_index: int = 0
     handed_out: int = 0
+    restoring: bool = False
+    snapshot_index: int = 0
     led_term: int | None = None
     terms: dict[int, int] = {}
 
@@ -162,6 +232,10 @@ class Invariants:
         self.read_floor: dict[tuple[int, int], int] = {}
         """By server and ticket of a read: what was committed when it was asked."""
         self.reads_served = 0
+        self.states: dict[int, State] = {}
+        """By index: the state of the first server that came there."""
+        self.snapshots_sent: dict[tuple[int, int], tuple[SnapshotMetadata, int]] = {}
+        """By leader and request: what the piece is of, and that snapshot's size."""
         for server in cluster.servers.values():
             self.restarted(server)
             self._register(server.disk.state.snapshot.term, server.disk.state.entries)
@@ -180,6 +254,8 @@ class Invariants:
             term=raft.current_term,
             commit_index=raft.commit_index,
             handed_out=raft.commit_index,
+            restoring=raft.snapshot_is_lost,
+            snapshot_index=raft.snapshot.index,
             terms=self._terms(server),
         )
         lost = [key for key in self.read_floor if key[0] == server.me]
@@ -194,6 +270,8 @@ class Invariants:
         """Checks one server after one step, with what came out of it."""
         self._check_write(server, ready)
         self._check_terms_and_log(server)
+        self._check_snapshots(server, events, ready)
+        self._check_durable(server)
         self._check_committed(server, events)
         self._check_leader(server)
         self._check_messages(server, ready)
@@ -205,12 +283,22 @@ class Invariants:
         seen = self._seen[server.me]
         seen.term = server.raft.current_term
         seen.commit_index = server.raft.commit_index
+        seen.snapshot_index = server.raft.snapshot.index
         seen.led_term = server.raft.current_term if server.raft.is_leader else None
         seen.terms = self._terms(server)
 
     def check_handed_out(self, server: Server) -> None:
-        """All that the server knows to be committed was given out."""
-        assert self._seen[server.me].handed_out == server.raft.commit_index
+        """All that the server knows to be committed was given out, unless it restores."""
+        seen = self._seen[server.me]
+        assert seen.restoring or seen.handed_out == server.raft.commit_index
+
+    def check_state(self, state: State) -> None:
+        """All servers come through the same states, by entries or by snapshots."""
+        assert self.states.setdefault(state.index, state) == state, "state machine safety"
+
+    def restored(self, server: Server) -> None:
+        """The layer above has taken a snapshot over."""
+        self._seen[server.me].restoring = False
 
     def check_timers(self, server: Server) -> None:
         """No timer that `wake` has just looked at is still due: it would spin the driver."""
@@ -218,9 +306,8 @@ class Invariants:
         assert due is None or due > server.now
 
     def _terms(self, server: Server) -> dict[int, int]:
-        first = server.disk.state.snapshot.index
         terms = {}
-        for index in range(first, server.raft.last_index + 1):
+        for index in range(server.raft.log_start.index, server.raft.last_index + 1):
             term = server.raft.term_at(index)
             assert term is not None
             terms[index] = term
@@ -248,8 +335,8 @@ class Invariants:
             previous = server.raft.term_at(write.entries[0].index - 1)
             assert previous is not None
             self._register(previous, write.entries)
-        disk = server.disk.state
-        base = disk.snapshot.index
+        disk = server.disk
+        base = disk.log_start.index
         for index in range(base + 1, base + len(disk.entries) + 1):
             if index in self.committed and write.entries and index >= write.entries[0].index:
                 entry, _ = self.committed[index]
@@ -258,6 +345,46 @@ class Invariants:
                     position = index - write.entries[0].index
                     assert write.entries[position] == entry, "what is acknowledged stays"
 
+    def _check_durable(self, server: Server) -> None:
+        """What is called durable survives a crash, be the write on its way kept or lost."""
+        raft, disk = server.raft, server.disk
+        for state in (disk.state, disk.state_if_kept):
+            durable = state.start.index + len(state.entries)
+            assert max(durable, state.snapshot.index) >= raft.durable_index
+            for entry in state.entries:
+                if max(state.snapshot.index, raft.log_start.index) < entry.index:
+                    if entry.index > raft.durable_index:
+                        break
+                    assert raft.term_at(entry.index) == entry.term
+
+    def _check_snapshots(self, server: Server, events: Events, ready: Ready) -> None:
+        raft, seen = server.raft, self._seen[server.me]
+        assert raft.log_start.index <= raft.snapshot.index <= raft.commit_index
+        assert raft.snapshot.index >= seen.snapshot_index, "a snapshot is never older"
+        assert len(server.received) <= 1, "what waits to be written is bounded"
+        if events.snapshot is not None:
+            index = events.snapshot.index
+            assert not events.committed, "the state is replaced first"
+            assert index > seen.handed_out or seen.restoring, "a server never goes backwards"
+            assert index >= seen.handed_out
+            assert index <= self.committed_anywhere
+            entry, _ = self.committed[index]
+            assert entry is None or entry.term == events.snapshot.term
+            seen.handed_out = index
+            seen.restoring = True
+        for chunk in ready.chunks:
+            request = chunk.request
+            assert raft.is_leader
+            assert request.snapshot.index <= raft.commit_index
+            assert 0 < chunk.length <= request.size - request.offset
+            self._take_id(server, request.id)
+            self._check_promised_term(server, request.term)
+            self.snapshots_sent[server.me, request.id] = (request.snapshot, request.size)
+
+    def _take_id(self, server: Server, request_id: int) -> None:
+        assert (server.me, request_id) not in self._request_ids, "a request's id is its own"
+        self._request_ids.add((server.me, request_id))
+
     def _check_terms_and_log(self, server: Server) -> None:
         raft, seen = server.raft, self._seen[server.me]
         assert raft.current_term >= seen.term, "terms never go back"
@@ -265,8 +392,10 @@ class Invariants:
         assert raft.commit_index <= raft.last_index
         terms = self._terms(server)
         if seen.led_term is not None and raft.is_leader and raft.current_term == seen.led_term:
-            assert seen.terms.items() <= terms.items(), "a leader only appends"
-        for index in range(server.disk.state.snapshot.index + 1, raft.commit_index + 1):
+            kept = {index: term for index, term in seen.terms.items() if index in terms}
+            assert kept.items() <= terms.items(), "a leader only appends"
+            assert all(index <= raft.snapshot.index for index in seen.terms.keys() - kept.keys())
+        for index in range(raft.log_start.index + 1, raft.commit_index + 1):
             if index in self.committed and self.committed[index][0] is not None:
                 entry = self.committed[index][0]
                 assert entry is not None
@@ -274,6 +403,7 @@ class Invariants:
 
     def _check_committed(self, server: Server, events: Events) -> None:
         seen = self._seen[server.me]
+        assert not (events.committed and seen.restoring)
         for entry in events.committed:
             assert entry.index == seen.handed_out + 1, "each committed entry once, and in order"
             assert entry.index <= server.raft.commit_index
@@ -300,7 +430,7 @@ class Invariants:
         assert server.disk.state.voted_for == server.me
         seen = self._seen[server.me]
         if seen.led_term == term:
-            if raft.commit_index > seen.commit_index:
+            if raft.commit_index > max(seen.commit_index, raft.snapshot.index):
                 assert raft.term_at(raft.commit_index) == term, "the commit rule of §5.4.2"
             return
         for index, (entry, committed_in) in self.committed.items():
@@ -313,8 +443,7 @@ class Invariants:
             message = envelope.message
             assert envelope.to != me
             if isinstance(message, PreVote | RequestVote | AppendEntries | ReadIndex | Forward):
-                assert (me, message.id) not in self._request_ids, "a request's id is its own"
-                self._request_ids.add((me, message.id))
+                self._take_id(server, message.id)
             match message:
                 case RequestVote(term=term):
                     self._check_vote(server, term, candidate=me)
@@ -329,8 +458,13 @@ class Invariants:
                     self._check_promised_term(server, term)
                     held = server.raft.term_at(match_index)
                     assert held is None or disk.holds(match_index, held), "an answer is durable"
-                case AppendEntriesAnswer(term=term):
+                case AppendEntriesAnswer(term=term) | SnapshotNeeded(term=term):
                     self._check_promised_term(server, term)
+                case InstallSnapshotAnswer(term=term):
+                    self._check_promised_term(server, term)
+                    snapshot, size = self.snapshots_sent[envelope.to, message.id]
+                    if message.next_offset == size:
+                        assert disk.holds(snapshot.index, snapshot.term), "an answer is durable"
 
     def _check_promised_term(self, server: Server, term: int) -> None:
         assert server.disk.state.term >= term, "a promise is durable"
@@ -359,7 +493,19 @@ class World:
         self.paused: set[int] = set()
         self.forwards: dict[int, set[int]] = {node: set() for node in cluster.servers}
         """The tickets of what each server has forwarded and not yet heard of."""
+        self._base = committed_before
         self._next_ticket = 0
+        self._snapshots_taken = 0
+        self.taking: dict[int, Taking] = {}
+        self.restoring: dict[int, SnapshotMetadata] = {}
+        self.states: dict[int, State] = {}
+        for node, server in cluster.servers.items():
+            if server.disk.newest is not None:
+                server.disk.replace_contents(self._contents(State.first(committed_before)))
+                cluster.crash(node)
+                self.restart(node)
+            else:
+                self.states[node] = State.first(0)
 
     @property
     def running(self) -> list[Server]:
@@ -378,10 +524,73 @@ class World:
                 server.raft.answer_forward(proposal, b"taken" if taken else None)
             for outcome in events.forward_outcomes:
                 self.forwards[server.me].remove(outcome.ticket)
+            self._apply(server, events)
             if not (events.committed or events.forwarded):
                 break
         self.invariants.check_handed_out(server)
         self.cluster.collect()
+
+    def _apply(self, server: Server, events: Events) -> None:
+        me = server.me
+        if events.snapshot is not None:
+            self.restoring[me] = events.snapshot
+        for entry in events.committed:
+            if entry.index == self._base and self._base:
+                self.states[me] = State.first(self._base)
+            else:
+                self.states[me] = self.states[me].after(entry)
+            if entry.index > self._base:
+                self.invariants.check_state(self.states[me])
+        if events.snapshot_wanted:
+            assert self.states[me].index >= events.snapshot_wanted
+            self.begin_snapshot(server)
+        if events.committed and self.climate.at_once:
+            self.begin_snapshot(server)
+            while me in self.taking:
+                self.go_on_with_snapshot(server)
+
+    # ------------------------------------------------------------------ its snapshots
+
+    def _contents(self, state: State) -> bytes:
+        self._snapshots_taken += 1
+        return contents(state, self._snapshots_taken)
+
+    def begin_snapshot(self, server: Server) -> None:
+        """A server begins to take a snapshot of what it has applied, if that is worth it."""
+        me = server.me
+        if me in self.restoring or me in self.taking or server.raft.snapshot_is_lost:
+            return
+        state = self.states[me]
+        if state.index > max(server.raft.snapshot.index, self._base):
+            metadata = server.raft.snapshot_metadata(state.index)
+            self.taking[me] = Taking(metadata, self._contents(state))
+
+    def go_on_with_snapshot(self, server: Server) -> None:
+        """It is on the disk; or the core hears of it."""
+        taking = self.taking[server.me]
+        if not taking.is_stored:
+            server.disk.store_new(taking.snapshot, taking.data)
+            taking.is_stored = True
+        else:
+            del self.taking[server.me]
+            server.raft.compact(taking.snapshot, len(taking.data), server.now)
+
+    def restore(self, server: Server) -> None:
+        """A server's state is replaced by the snapshot that it was told of."""
+        snapshot = self.restoring.pop(server.me)
+        self._load(server, snapshot)
+        server.raft.snapshot_restored(snapshot.index, server.now)
+        self.invariants.restored(server)
+        self.turn(server)
+
+    def _load(self, server: Server, snapshot: SnapshotMetadata) -> None:
+        data = server.disk.contents_of(snapshot)
+        assert data is not None, "the snapshot before the newest is still there"
+        state = state_in(data)
+        assert state.index == snapshot.index
+        self.states[server.me] = state
+        if state.index > self._base:
+            self.invariants.check_state(state)
 
     def hand_over(self, packet: Packet) -> None:
         """A packet arrives, if it can."""
@@ -423,15 +632,35 @@ class World:
 
     def crash(self, server: Server) -> None:
         """The power of a server fails."""
+        taking = self.taking.pop(server.me, None)
+        if self.rng.random() < 0.5:
+            # The core never hears of what has got onto the disk.
+            if taking is not None:
+                server.disk.store_new(taking.snapshot, taking.data)
+            for chunk in server.received:
+                server.disk.receive(chunk.request)
         keep_write = self.rng.random() < self.climate.kept_write
         self.cluster.crash(server.me, keep_write=keep_write)
         self.paused.discard(server.me)
         self.forwards[server.me].clear()
+        self.restoring.pop(server.me, None)
+        if self.rng.random() < self.climate.damage and self._may_lose_snapshots():
+            server.disk.lose_snapshots()
+
+    def _may_lose_snapshots(self) -> bool:
+        # One at a time, and none that is alone: nobody could help.
+        servers = self.cluster.servers.values()
+        return len(servers) > 1 and not any(other.disk.state.snapshot_is_lost for other in servers)
 
     def restart(self, node: int) -> None:
         """A server comes back."""
         self.cluster.restart(node)
-        self.invariants.restarted(self.cluster[node])
+        server = self.cluster[node]
+        if server.disk.newest is not None:
+            self._load(server, server.disk.newest.metadata)
+        else:
+            self.states[node] = State.first(0)
+        self.invariants.restarted(server)
 
     # ------------------------------------------------------------------ trouble
 
@@ -445,6 +674,7 @@ class World:
             (climate.client, self._client),
             (climate.weather, self._weather),
             (climate.hint, self._hint),
+            (climate.snapshot, self._snapshot),
         ]
         (action,) = rng.choices(
             [action for _, action in actions], [weight for weight, _ in actions]
@@ -475,9 +705,41 @@ class World:
         self.wake()
 
     def _disk(self) -> None:
-        writing = [server for server in self.running if server.disk.pending]
-        if writing:
-            self.complete_write(self.rng.choice(writing))
+        waiting = [
+            (server, action) for server in self.running for action in self._disk_actions(server)
+        ]
+        if waiting:
+            server, action = self.rng.choice(waiting)
+            action(server)
+
+    def _disk_actions(self, server: Server) -> list[Callable[[Server], None]]:
+        actions: list[Callable[[Server], None]] = []
+        if server.disk.pending:
+            actions.append(self.complete_write)
+        if server.received:
+            actions.append(self.write_chunk)
+        if server.me in self.taking:
+            actions.append(self.continue_snapshot)
+        if server.me in self.restoring:
+            actions.append(self.restore)
+        return actions
+
+    def write_chunk(self, server: Server) -> None:
+        """A piece of a leader's snapshot is written; sometimes the disk has no room for it."""
+        chunk = server.received.pop(0)
+        has_room = self.rng.random() < 0.95
+        next_offset = server.disk.receive(chunk.request) if has_room else 0
+        server.raft.chunk_written(chunk, next_offset, server.now)
+        self.turn(server)
+
+    def continue_snapshot(self, server: Server) -> None:
+        """A snapshot that is being taken comes one step further."""
+        self.go_on_with_snapshot(server)
+        self.turn(server)
+
+    def _snapshot(self) -> None:
+        if (server := self._some_server()) is not None:
+            self.begin_snapshot(server)
 
     def _client(self) -> None:
         if (server := self._some_server()) is not None:
@@ -541,8 +803,8 @@ class World:
         for packet in arriving:
             self.hand_over(packet)
         for server in self.cluster.up:
-            while server.disk.pending:
-                self.complete_write(server)
+            while actions := self._disk_actions(server):
+                actions[0](server)
         wait = self.cluster.next_deadline()
         if self.cluster.network or wait is None:
             wait = 500 if wait is None else min(wait, 500)
@@ -565,10 +827,9 @@ class World:
         pytest.fail("the healed world makes no progress")
 
     def _is_everywhere(self, entry: Entry) -> bool:
-        return all(
-            server.raft.commit_index >= entry.index
-            and server.raft.term_at(entry.index) == entry.term
-            for server in self.cluster.up
+        committed, _ = self.invariants.committed.get(entry.index, (None, 0))
+        return committed == entry and all(
+            self.states[server.me].index >= entry.index for server in self.cluster.up
         )
 
     def _may_come(self, entry: Entry) -> bool:

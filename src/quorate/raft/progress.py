@@ -113,6 +113,8 @@ class Progress:
         self.next_index = max(self.next_index, self.match_index + 1)
         if self.needed_index <= index:
             self.needed_index = 0
+        if self.transfer is not None and self.transfer.snapshot.index <= index:
+            self.transfer = None
 
     def failed(self, request_id: int, *, next_index: int) -> None:
         """The follower has no matching entry where this request wanted to go on.
