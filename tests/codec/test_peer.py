@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from quorate.codec.errors import DecodeError
 from quorate.codec.peer import decode_message, encode_message
+from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.messages import AppendEntries, PeerMessage
+from quorate.raft.messages import AppendEntries, InstallSnapshot, PeerMessage
+from quorate.raft.snapshot import SnapshotMetadata
 
 numbers = st.integers(0, 2**63 - 1)
 of_type = {
@@ -46,9 +48,36 @@ def append_entries(draw: st.DrawFn) -> AppendEntries:
     )
 
 
+members = st.builds(Member, numbers.map(NodeId), st.text(max_size=9), st.text(max_size=9))
+configurations = st.builds(Configuration, st.lists(members, min_size=1, max_size=5).map(tuple))
+
+
+@st.composite
+def install_snapshot(draw: st.DrawFn) -> InstallSnapshot:
+    """A piece as leaders send them: of a snapshot of this term or an earlier one."""
+    term = draw(st.integers(1, 2**63 - 1))
+    offset = draw(st.integers(0, 2**62))
+    data = draw(st.binary(min_size=1, max_size=40))
+    return InstallSnapshot(
+        id=draw(numbers),
+        term=term,
+        snapshot=SnapshotMetadata(
+            index=draw(st.integers(1, 2**63 - 1)),
+            term=draw(st.integers(1, term)),
+            time_ms=draw(numbers),
+            configuration=draw(configurations),
+        ),
+        size=offset + len(data) + draw(st.integers(0, 2**62 - 40)),
+        offset=offset,
+        data=data,
+    )
+
+
 def messages_of(kind: type) -> st.SearchStrategy[PeerMessage]:
     if kind is AppendEntries:
         return append_entries()
+    if kind is InstallSnapshot:
+        return install_snapshot()
     fields = typing.get_type_hints(kind)
     return st.builds(kind, **{name: of_type[hint] for name, hint in fields.items()})
 
@@ -95,6 +124,38 @@ def test_entries_that_no_leader_can_have_are_a_decode_error(
     )
     with pytest.raises(DecodeError, match=fault):
         decode_message(encode_message(request))
+
+
+SNAPSHOT = SnapshotMetadata(9, 2, 0, Configuration((Member(NodeId(1)),)))
+
+
+@pytest.mark.parametrize(
+    ("piece", "fault"),
+    [
+        (InstallSnapshot(1, 3, SNAPSHOT, 10, 8, b"abc"), "bytes 8 to 11 of a snapshot of 10"),
+        (InstallSnapshot(1, 3, SNAPSHOT, 10, -1, b"abc"), "bytes -1 to 2 of a snapshot of 10"),
+        (InstallSnapshot(1, 3, SNAPSHOT, 10, 10, b""), "bytes 10 to 10 of a snapshot of 10"),
+        (InstallSnapshot(1, 1, SNAPSHOT, 10, 0, b"abc"), "of term 1 .* of index 9 and term 2"),
+        (
+            InstallSnapshot(1, 3, SnapshotMetadata(0, 2, 0, SNAPSHOT.configuration), 10, 0, b"a"),
+            "of term 3 .* of index 0 and term 2",
+        ),
+        (
+            InstallSnapshot(1, 3, SnapshotMetadata(9, 0, 0, SNAPSHOT.configuration), 10, 0, b"a"),
+            "of term 3 .* of index 9 and term 0",
+        ),
+        (
+            InstallSnapshot(1, 3, SnapshotMetadata(9, 2, 0, Configuration(())), 10, 0, b"abc"),
+            "without voters",
+        ),
+    ],
+    ids=["too long", "before it", "empty", "of a later term", "of nothing", "no term", "nobody's"],
+)
+def test_pieces_that_no_leader_can_have_are_a_decode_error(
+    piece: InstallSnapshot, fault: str
+) -> None:
+    with pytest.raises(DecodeError, match=fault):
+        decode_message(encode_message(piece))
 
 
 def test_a_message_keeps_nothing_of_the_buffer_that_it_came_in() -> None:

@@ -8,7 +8,7 @@ is never encoded again, neither for the log nor for any follower.
 import msgspec
 
 from quorate.codec.errors import DecodeError
-from quorate.raft.messages import AppendEntries, PeerMessage
+from quorate.raft.messages import AppendEntries, InstallSnapshot, PeerMessage
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
@@ -29,8 +29,11 @@ def decode_message(data: bytes | memoryview) -> PeerMessage:
         message = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not a peer message: {error}") from error
-    if isinstance(message, AppendEntries):
-        _check_entries(message)
+    match message:
+        case AppendEntries():
+            _check_entries(message)
+        case InstallSnapshot():
+            _check_chunk(message)
     return message
 
 
@@ -45,3 +48,20 @@ def _check_entries(request: AppendEntries) -> None:
                 f"{entry.index} and term {entry.term} in place {index}"
             )
         term = entry.term
+
+
+def _check_chunk(request: InstallSnapshot) -> None:
+    """The piece is one of such a snapshot, and the snapshot one that this leader can have."""
+    snapshot = request.snapshot
+    end = request.offset + len(request.data)
+    if not 0 <= request.offset < end <= request.size:
+        raise DecodeError(
+            f"InstallSnapshot holds bytes {request.offset} to {end} of a snapshot of {request.size}"
+        )
+    if snapshot.index < 1 or not 0 < snapshot.term <= request.term:
+        raise DecodeError(
+            f"InstallSnapshot of term {request.term} holds a snapshot of index {snapshot.index} "
+            f"and term {snapshot.term}"
+        )
+    if not snapshot.configuration.voters:
+        raise DecodeError("InstallSnapshot holds a snapshot of a cluster without voters")
