@@ -46,6 +46,7 @@ from quorate.raft.remote import RemoteCalls
 from quorate.raft.roles import Candidate, Follower, PreCandidate
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
+from quorate.raft.votes import Votes, is_vote_for
 
 Role = Follower | PreCandidate | Candidate | Leader
 
@@ -84,6 +85,7 @@ class Raft:
         self._persistence = Persistence(durable, settings)
         self._log = self._persistence.log
         self._outbox = Outbox(self._persistence, settings, first_request_id)
+        self._votes = Votes(self._persistence, self._outbox)
         self._remote = RemoteCalls(self._outbox, settings)
         self._incoming = IncomingSnapshot()
         self._events = Events()
@@ -342,10 +344,10 @@ class Raft:
         if self.configuration.member(sender) is None:
             return
         if isinstance(message, PreVote):
-            self._receive_pre_vote(sender, message)
+            self._votes.answer_beforehand(sender, message, hears_a_leader=self._hears_a_leader())
             return
         if isinstance(message, RequestVote) and self._disregards_votes():
-            self._outbox.send(sender, RequestVoteAnswer(message.id, self.current_term, False))
+            self._votes.disregard(sender, message)
             return
         # "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert
         # to follower" (Figure 2, all servers).
@@ -418,15 +420,7 @@ class Raft:
             return
         role = PreCandidate(election_deadline=self._new_election_deadline())
         self._role = role
-        for peer in self._peers():
-            role.request_ids[peer] = self._outbox.take_id()
-            question = PreVote(
-                id=role.request_ids[peer],
-                term=self.current_term + 1,
-                last_log_index=self._log.last_index,
-                last_log_term=self._log.last_term,
-            )
-            self._outbox.send(peer, question)
+        self._votes.ask_beforehand(role, self._peers())
         self._count_vote(role, self.me)
 
     def _campaign(self) -> None:
@@ -436,15 +430,7 @@ class Raft:
         self._persistence.vote(self.me)
         role = Candidate(election_deadline=self._new_election_deadline())
         self._role = role
-        for peer in self._peers():
-            role.request_ids[peer] = self._outbox.take_id()
-            request = RequestVote(
-                id=role.request_ids[peer],
-                term=self.current_term,
-                last_log_index=self._log.last_index,
-                last_log_term=self._log.last_term,
-            )
-            self._outbox.send_after(self._persistence.promise_of_vote(), peer, request)
+        self._votes.ask(role, self._peers())
 
     def _count_vote(self, role: PreCandidate | Candidate, voter: NodeId) -> None:
         role.votes.add(voter)
@@ -495,46 +481,20 @@ class Raft:
     def _peers(self) -> list[NodeId]:
         return [node for node in self.configuration.voter_ids if node != self.me]
 
-    def _receive_pre_vote(self, sender: NodeId, question: PreVote) -> None:
-        granted = (
-            question.term > self.current_term
-            and not self._hears_a_leader()
-            and self._log.is_up_to_date(
-                last_log_index=question.last_log_index, last_log_term=question.last_log_term
-            )
-        )
-        answer = PreVoteAnswer(question.id, self.current_term, granted)
-        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
-
     def _receive_request_vote(self, sender: NodeId, request: RequestVote) -> None:
-        # "1. Reply false if term < currentTerm. 2. If votedFor is null or candidateId, and
-        # candidate's log is at least as up-to-date as receiver's log, grant vote" (Figure 2).
-        granted = (
-            request.term == self.current_term
-            and self._persistence.voted_for in (None, sender)
-            and self._log.is_up_to_date(
-                last_log_index=request.last_log_index, last_log_term=request.last_log_term
-            )
-        )
+        granted = self._votes.grants(sender, request)
         if granted:
-            self._persistence.vote(sender)
             if not isinstance(self._role, Follower):  # a pre-candidate gives way
                 self._become_follower()
             assert isinstance(self._role, Follower)
             self._role.election_deadline = self._new_election_deadline()
-        answer = RequestVoteAnswer(request.id, self.current_term, granted)
-        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
+        self._votes.answer(sender, request, granted=granted)
 
     def _receive_vote_answer(
         self, sender: NodeId, answer: RequestVoteAnswer | PreVoteAnswer
     ) -> None:
         role = self._role
-        if isinstance(answer, PreVoteAnswer):
-            asked = isinstance(role, PreCandidate) and role.request_ids.get(sender) == answer.id
-        else:
-            asked = isinstance(role, Candidate) and role.request_ids.get(sender) == answer.id
-        if asked and answer.vote_granted:
-            assert isinstance(role, PreCandidate | Candidate)
+        if isinstance(role, PreCandidate | Candidate) and is_vote_for(role, sender, answer):
             self._count_vote(role, sender)
 
     def _hears_a_leader(self) -> bool:
