@@ -12,6 +12,7 @@ import random
 
 from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import NodeId
+from quorate.raft.delivery import Delivery
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.incoming import IncomingSnapshot
 from quorate.raft.leader import Leader
@@ -90,13 +91,9 @@ class Raft:
         self._incoming = IncomingSnapshot()
         self._events = Events()
         self._snapshot_is_lost = durable.snapshot_is_lost
-        self._restoring_index = 0
-        """The layer above takes this snapshot over, or is to; 0 if none."""
+        self._delivery = Delivery(self._log, max_bytes=settings.max_committed_bytes)
         if durable.snapshot.index > 0 and not durable.snapshot_is_lost:
-            self._restoring_index = durable.snapshot.index
-            self._events.snapshot = durable.snapshot
-        self._handed_out = self.commit_index
-        """Entries up to here were given out as committed."""
+            self._delivery.install(durable.snapshot)
         self._role: Role = Follower(election_deadline=self._new_election_deadline())
 
     # ------------------------------------------------------------------ what it is
@@ -171,7 +168,7 @@ class Raft:
         Args:
             index: of an entry that was given out as committed, behind the present snapshot.
         """
-        assert self.snapshot.index < index <= self._handed_out
+        assert self.snapshot.index < index <= self._delivery.index
         (entry,) = self._log.slice(index, index)
         return SnapshotMetadata(index, entry.term, entry.time_ms, self.configuration)
 
@@ -263,7 +260,7 @@ class Raft:
         assert size > 0
         if snapshot.index <= self.snapshot.index:
             return
-        assert snapshot.index <= self._handed_out, "a snapshot is of what was applied"
+        assert snapshot.index <= self._delivery.index, "a snapshot is of what was applied"
         assert snapshot.term == self._log.term_at(snapshot.index)
         self._persistence.compact(snapshot, size)
         self._outbox.release()
@@ -289,8 +286,7 @@ class Raft:
     def snapshot_restored(self, index: int, now: int) -> None:
         """The layer above has replaced its state by a snapshot that `take_events` gave out."""
         self._observe(now)
-        if index == self._restoring_index and self._events.snapshot is None:
-            self._restoring_index = 0
+        self._delivery.restored(index)
 
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
         """The connection to a server was made or was lost. Only a hint: safety never needs it.
@@ -315,7 +311,7 @@ class Raft:
         At once, while there are committed entries that `take_events` has not given out yet and
         could.
         """
-        if self._handed_out < self.commit_index and not self._restoring_index:
+        if self._delivery.is_due(self.commit_index):
             return self._now
         if isinstance(self._role, Leader):
             return self._role.deadline()
@@ -379,24 +375,17 @@ class Raft:
         self._observe(now)
         if isinstance(self._role, Leader):
             self._serve_reads(self._role)
-            self._events.snapshot_wanted = self._role.take_wanted_index(self._handed_out)
+            self._events.snapshot_wanted = self._role.take_wanted_index(self._delivery.index)
         self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
         events, self._events = self._events, Events()
-        events.committed = self._take_committed()
+        events.snapshot = self._delivery.take_snapshot()
+        events.committed = self._delivery.take_entries(self.commit_index)
         return events
-
-    def _take_committed(self) -> tuple[Entry, ...]:
-        if self._restoring_index or self._handed_out >= self.commit_index:
-            return ()
-        entries = self._log.slice_bytes(
-            self._handed_out + 1, self._settings.max_committed_bytes, last=self.commit_index
-        )
-        self._handed_out = entries[-1].index
-        return entries
 
     def take_ready(self, now: int) -> Ready:
         """What the driver has to do now; see `Ready`."""
         self._observe(now)
+        self._log.free_dropped()
         if isinstance(self._role, Leader):
             self._role.send_pending(self.commit_index, now)
         elif self._settings.forwarding and self.leader is not None:
@@ -651,12 +640,11 @@ class Raft:
         """
         if not self._snapshot_is_lost and snapshot.index <= self.snapshot.index:
             return
-        if self._snapshot_is_lost or snapshot.index > self._handed_out:
+        if self._snapshot_is_lost or snapshot.index > self._delivery.index:
             # "8. Reset state machine using snapshot contents (and load snapshot's cluster
             # configuration)" (Figure 13).
             self._snapshot_is_lost = False
-            self._restoring_index = self._handed_out = snapshot.index
-            self._events.snapshot = snapshot
+            self._delivery.install(snapshot)
             self.configuration = snapshot.configuration
             self.commit_index = max(self.commit_index, snapshot.index)
         self._persistence.compact(snapshot, size)

@@ -17,6 +17,10 @@ _term_of = attrgetter("term")
 """Terms never decrease along the log, so they can be searched by bisection."""
 
 
+MAX_FREED_ENTRIES = 4096
+"""So many dropped entries are freed at once, in some milliseconds; the rest waits."""
+
+
 class RaftLog:
     """Consecutive entries, from somewhere within a snapshot on, or right behind it.
 
@@ -34,6 +38,7 @@ class RaftLog:
         self.start = start
         self.snapshot = snapshot
         self._entries: list[Entry] = []
+        self._dropped: list[list[Entry]] = []
         for entry in entries:
             self.append(entry)
         assert start.index <= snapshot.index <= self.last_index
@@ -131,12 +136,29 @@ class RaftLog:
             begin = self._trailing_start(snapshot.index, trailing_bytes)
             term = self.term_at(begin)
             assert term is not None
-            del self._entries[: begin - self.start.index]
+            self._drop(begin - self.start.index)
             self.start = LogStart(begin, term)
         else:
-            self._entries = []
+            self._drop(len(self._entries))
             self.start = LogStart(snapshot.index, snapshot.term)
         self.snapshot = snapshot
+
+    def _drop(self, count: int) -> None:
+        # Those that stay are copied: mostly they are few.
+        dropped, self._entries = self._entries, self._entries[count:]
+        del dropped[count:]
+        self._dropped.append(dropped)
+        self.free_dropped()
+
+    def free_dropped(self) -> None:
+        """Lets go of some of the entries that were dropped.
+
+        To free a long log in one go would take a tenth of a second and more.
+        """
+        if self._dropped:
+            del self._dropped[-1][-MAX_FREED_ENTRIES:]
+            if not self._dropped[-1]:
+                self._dropped.pop()
 
     def _trailing_start(self, index: int, trailing_bytes: int) -> int:
         while index > self.start.index:
