@@ -23,6 +23,7 @@ from quorate.kv.commands import (
     encode_reply,
 )
 from quorate.kv.errors import MalformedError
+from quorate.kv.layered_values import LayeredValues, Value
 from quorate.kv.queries import Count, Exists, Get, GetMany, Length, Query, QueryResult
 
 DEFAULT_MAX_VALUE_BYTES = 1024 * 1024
@@ -32,6 +33,12 @@ SECTION_BYTES = 64 * 1024
 
 _ITEM_BYTES = 8
 """About what an item takes in a section beside its key and value."""
+
+MERGED_PER_CALL = 2_000
+"""How many of the changes made during a snapshot are merged into the table at a time, behind it."""
+
+MERGED_PER_COMMAND = 16
+"""The same with each command, as long as some are left."""
 
 
 class _Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -43,6 +50,20 @@ class _Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Section)
+
+
+def _portions(values: dict[bytes, Value]) -> Iterator[dict[bytes, Value]]:
+    """The items of a dict that nobody changes meanwhile, as many at a time as make a section."""
+    portion: dict[bytes, Value] = {}
+    size = 0
+    for key, value in values.items():
+        portion[key] = value
+        size += len(key) + len(value) + _ITEM_BYTES
+        if size >= SECTION_BYTES:
+            yield portion
+            portion, size = {}, 0
+    if portion or not values:
+        yield portion
 
 
 class Table:
@@ -58,7 +79,10 @@ class Table:
         # A value that was appended to is a bytearray: it grows in place. Building a value of
         # 1 MiB from pieces of 20 bytes costs 0.05 us a piece so, and 148 us by concatenation of
         # bytes. It never leaves the table: readers get a copy.
-        self._values: dict[bytes, bytes | bytearray] = {}
+        self._values: dict[bytes, Value] | LayeredValues = {}
+        # The same object as `_values` while there are two layers: during a snapshot, and then
+        # until what changed meanwhile is merged. Otherwise a snapshot costs nothing.
+        self._layered: LayeredValues | None = None
 
     def apply(self, command: bytes) -> bytes:
         """Executes an encoded command and answers its encoded reply; never raises.
@@ -66,6 +90,8 @@ class Table:
         A command that fails changes nothing. Bytes that are no command fail like any other: what
         one server answers, all answer.
         """
+        if self._layered is not None:
+            self._merge(MERGED_PER_COMMAND)
         try:
             decoded = decode_command(command)
         except MalformedError:
@@ -96,18 +122,14 @@ class Table:
         A section is larger only for the sake of its last value. The order of the keys is that of
         this table's past, so equal tables need not give equal bytes: `digest` compares them.
         """
-        sections: list[bytes] = []
-        values: dict[bytes, bytes | bytearray] = {}
-        size = 0
-        for key, value in self._values.items():
-            values[key] = value
-            size += len(key) + len(value) + _ITEM_BYTES
-            if size >= SECTION_BYTES:
-                sections.append(_encoder.encode((self._max_value_bytes, values)))
-                values, size = {}, 0
-        if values or not sections:
-            sections.append(_encoder.encode((self._max_value_bytes, values)))
-        return iter(sections)
+        if self._layered is not None:
+            assert not self._layered.is_frozen, "a snapshot is under way already"
+            self._merge(self._layered.change_count)  # what a dropped one has left
+        assert isinstance(self._values, dict)
+        self._values = self._layered = LayeredValues(self._values)
+        walk = self._walk(self._layered)
+        next(walk)
+        return walk
 
     def restore(self, section: bytes) -> None:
         """Takes in one section of a snapshot; on a new table, for each of them.
@@ -119,6 +141,7 @@ class Table:
             contents = _decoder.decode(section)
         except msgspec.DecodeError as error:
             raise MalformedError(f"not a section of a table: {error}") from error
+        assert isinstance(self._values, dict), "only a new table is restored"
         self._max_value_bytes = contents.max_value_bytes
         self._values.update(contents.values)
 
@@ -126,8 +149,33 @@ class Table:
         """A checksum of the whole state, limit included; equal for equal tables."""
         checksum = hashlib.blake2b(_encoder.encode(self._max_value_bytes), digest_size=16)
         for key in sorted(self._values):
-            checksum.update(_encoder.encode((key, self._values[key])))
+            checksum.update(_encoder.encode((key, self._values.get(key))))
         return checksum.digest()
+
+    def _walk(self, layered: LayeredValues) -> Iterator[bytes]:
+        """The sections of a snapshot, behind an empty one.
+
+        That one is fetched when the snapshot begins: only a generator that was begun ends what it
+        has to end when it is dropped.
+        """
+        try:
+            yield b""
+            for values in _portions(layered.base):
+                yield _encoder.encode((self._max_value_bytes, values))
+        finally:
+            layered.thaw()
+        while not self._merge(MERGED_PER_CALL):
+            yield b""
+
+    def _merge(self, count: int) -> bool:
+        """Brings so many changes into the layer below; True if there are no two layers any more."""
+        layered = self._layered
+        if layered is None:
+            return True
+        if layered.is_frozen or not layered.merge(count):
+            return False
+        self._values, self._layered = layered.base, None
+        return True
 
     def _execute(self, command: Command) -> bytes:
         match command:
@@ -151,7 +199,9 @@ class Table:
         value = self._values.get(key, b"")
         if len(value) + len(arg) > self._max_value_bytes:
             return self._too_large()
-        if not isinstance(value, bytearray):
+        if not isinstance(value, bytearray) or (
+            self._layered is not None and not self._layered.may_grow(key)
+        ):
             value = self._values[key] = bytearray(value)
         value += arg
         return encode_reply(len(value))
