@@ -29,7 +29,7 @@ from quorate.raft.settings import Settings
 from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
 from quorate.runtime import complaints, driver, keepalive, log_writer, peer_links, server
-from quorate.storage import frames, segments
+from quorate.storage import frames, segments, snapshot_file
 from quorate.wire import peer_hello, peer_link
 from quorate.wire.resp_client import ReplyLimits
 from quorate.wire.resp_guard import RequestLimits
@@ -132,6 +132,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),
         (peer_hello, ["MAX_HELLO_BYTES"]),
         (segments, ["DEFAULT_SEGMENT_SIZE"]),
+        (snapshot_file, ["SYNC_BYTES"]),
         (frames, ["MAX_CONTENTS"]),
     ],
     ids=lambda parameter: parameter.__name__ if isinstance(parameter, ModuleType) else "",

@@ -16,8 +16,10 @@ from quorate.storage.frames import (
     TornTail,
     encode_frame,
     frame_offset,
+    read_frame,
     scan_frames,
 )
+from quorate.storage.memory_disk import MemoryDisk
 
 FILE_SIZE = 8192
 
@@ -250,3 +252,61 @@ def test_every_pair_of_changed_bits_in_a_small_frame_is_damage() -> None:
         found = scan_frames(changed)
         assert not found.frames
         assert isinstance(found.tail, Damage)
+
+
+# Frame by frame, from a file in which none can be torn.
+
+
+def frames_read(data: bytes) -> tuple[list[Frame], Damage]:
+    """All frames of a file, and what stops the reading at last."""
+    file = MemoryDisk().create("a")
+    file.write_at(0, data)
+    frames: list[Frame] = []
+    end = 0
+    while True:
+        found = read_frame(file, end, len(frames) + 1)
+        if isinstance(found, Damage):
+            return frames, found
+        frames.append(found)
+        end = found.end
+
+
+@given(contents_lists)
+def test_frames_are_read_one_by_one_as_all_at_once(contents: list[bytes]) -> None:
+    data = file_of(*contents)
+    assert tuple(frames_read(data)[0]) == scan_frames(data).frames
+    data = file_of(*contents, size=0)
+    assert tuple(frames_read(data)[0]) == scan_frames(data).frames
+
+
+@given(contents_lists, st.integers(1, 255), st.data())
+def test_a_changed_byte_is_damage_also_where_frames_are_read_one_by_one(
+    contents: list[bytes], mask: int, data: st.DataObject
+) -> None:
+    file = file_of(*contents, size=0)
+    at = data.draw(st.integers(0, len(file) - 1))
+    frames, damage = frames_read(flip(file, at, mask))
+    assert contents[: len(frames)] == [frame.contents for frame in frames]
+    assert len(frames) < len(contents)
+    assert damage.offset <= at
+
+
+@given(contents_lists, st.data())
+def test_a_cut_frame_is_damage_where_none_can_be_torn(
+    contents: list[bytes], data: st.DataObject
+) -> None:
+    file = file_of(*contents, size=0)
+    size = data.draw(st.integers(0, len(file) - 1))
+    frames, _ = frames_read(file[:size])
+    assert tuple(frames) == scan_frames(file[:size]).frames
+
+
+def test_what_damage_is_where_none_can_be_torn() -> None:
+    file = file_of(b"a" * 460, b"b")
+    first = HEADER_SIZE + 460
+    assert frames_read(flip(file, first))[1].reason == "the bytes between two frames are not zero"
+    assert "the header" in frames_read(flip(file, 3))[1].reason
+    assert "a frame does not match its checksum" in frames_read(flip(file, 40))[1].reason
+    assert frames_read(file[:300])[1].reason == "the file ends inside a frame"
+    twice = encode_frame(b"a", sequence=1, offset=0)
+    assert "this is frame 1 where 2 should be" in frames_read(twice * 2)[1].reason

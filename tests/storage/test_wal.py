@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quorate.codec.log import LogRecord, SegmentHeader, WriteRecord, encode_record
+from quorate.codec.log import LogRecord, SegmentHeader, StartRecord, WriteRecord, encode_record
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
@@ -34,8 +34,14 @@ def entry(index: int, term: int, data: bytes = b"data") -> Entry:
     return Entry(index, term, index * 10, EntryKind.DATA, data)
 
 
-def write(term: int, *entries: Entry, voted_for: int | None = None) -> LogWrite:
-    return LogWrite(0, term, None if voted_for is None else NodeId(voted_for), entries)
+def write(
+    term: int,
+    *entries: Entry,
+    voted_for: int | None = None,
+    start: tuple[int, int] | None = None,
+) -> LogWrite:
+    vote = None if voted_for is None else NodeId(voted_for)
+    return LogWrite(0, term, vote, entries, None if start is None else LogStart(*start))
 
 
 def new_log(disk: Disk) -> WriteAheadLog:
@@ -68,11 +74,29 @@ def put_segment(disk: Disk, number: int, *records: LogRecord, first_sequence: in
 
 
 def header(
-    term: int = 0, voted_for: int | None = None, *, version: int = FORMAT_VERSION
+    term: int = 0,
+    voted_for: int | None = None,
+    *,
+    version: int = FORMAT_VERSION,
+    start: tuple[int, int] = (0, 0),
+    last_index: int = 0,
 ) -> SegmentHeader:
-    return SegmentHeader(
-        version, term, None if voted_for is None else NodeId(voted_for), BEGINNING, 0
-    )
+    vote = None if voted_for is None else NodeId(voted_for)
+    return SegmentHeader(version, term, vote, LogStart(*start), last_index)
+
+
+def moved(start: tuple[int, int], last_index: int) -> StartRecord:
+    """The log begins after this from now on, and ends with this."""
+    return StartRecord(LogStart(*start), last_index, WriteRecord(2, None, ()))
+
+
+class UnremovableDisk(MemoryDisk):
+    """A disk that removes no segment."""
+
+    def remove(self, name: str) -> None:
+        if name.endswith(".wal"):
+            raise DiskFailedError(name, "remove", "injected I/O error")
+        super().remove(name)
 
 
 def refused(disk: Disk) -> CorruptionError:
@@ -112,6 +136,100 @@ def test_entries_replace_everything_from_the_first_ones_index_on() -> None:
         write(2, entry(2, 2, b"other")),
     )
     assert reopen(disk)[1].entries == (entry(1, 1), entry(2, 2, b"other"))
+
+
+# The beginning of the log moves.
+
+
+def test_what_lies_before_the_new_beginning_is_gone_after_a_restart() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, write(1, entry(1, 1), entry(2, 1), entry(3, 1)))
+    save(log, write(2, start=(2, 1), voted_for=3))
+    assert reopen(disk)[1] == LogContents(2, NodeId(3), LogStart(2, 1), (entry(3, 1),))
+    save(log, write(2, entry(4, 2), start=(3, 1)))
+    assert reopen(disk)[1] == LogContents(2, None, LogStart(3, 1), (entry(4, 2),))
+    save(log, write(2, start=(3, 1)))  # once more, which changes nothing
+    assert reopen(disk)[1] == LogContents(2, None, LogStart(3, 1), (entry(4, 2),))
+
+
+def test_all_goes_if_the_log_does_not_hold_the_entry_that_it_is_to_begin_after() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, write(1, entry(1, 1), entry(2, 1), entry(3, 1)))
+    save(log, write(2, start=(2, 2)))
+    assert reopen(disk)[1] == LogContents(2, None, LogStart(2, 2))
+    save(log, write(7, entry(101, 7), entry(102, 7), start=(100, 7)))
+    expected = LogContents(7, None, LogStart(100, 7), (entry(101, 7), entry(102, 7)))
+    assert reopen(disk)[1] == expected
+    save(log, write(7, entry(101, 7, b"other")))
+    assert reopen(disk)[1].entries == (entry(101, 7, b"other"),)
+
+
+def test_a_write_may_move_the_beginning_and_begin_a_segment() -> None:
+    disk = MemoryDisk()
+    log = new_log(disk)
+    save(log, write(1, *(entry(index, 1, bytes(100)) for index in range(1, 9))))
+    save(log, write(1, entry(7, 1, bytes(3000)), start=(4, 1)))
+    contents = reopen(disk)[1]
+    assert contents.start == LogStart(4, 1)
+    assert [each.index for each in contents.entries] == [5, 6, 7]
+    assert len(contents.entries[-1].data) == 3000
+
+
+def test_a_beginning_that_recovery_would_refuse_is_our_own_bug() -> None:
+    log = new_log(MemoryDisk())
+    save(log, write(2, entry(1, 2), entry(2, 2), entry(3, 2)), write(2, start=(2, 2)))
+    for wrong in ((1, 2), (2, 1)):
+        with pytest.raises(AssertionError, match="never goes back"):
+            log.append(write(2, start=wrong))
+    with pytest.raises(AssertionError, match="no later term"):
+        log.append(write(2, start=(3, 3)))
+    with pytest.raises(AssertionError, match="no gap"):
+        log.append(write(2, entry(3, 2), start=(3, 2)))
+    with pytest.raises(AssertionError, match="no gap"):
+        log.append(write(2, entry(7, 2), start=(5, 2)))
+
+
+def test_dead_segments_can_be_removed_in_one_thread_while_another_appends(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def clean() -> None:
+        while not done.is_set():
+            if log.needs_cleaning:
+                log.remove_dead_segments()
+            if log.needs_next_segment:
+                log.prepare_next_segment()
+
+    with DirectoryDisk(tmp_path) as disk:
+        log = new_log(disk)
+        thread = threading.Thread(target=clean)
+        thread.start()
+        try:
+            for index in range(1, 301):
+                start = (index - 5, 1) if index % 10 == 0 else None
+                save(log, write(1, entry(index, 1, bytes(400)), start=start))
+        finally:
+            done.set()
+            thread.join()
+        log.remove_dead_segments()
+        assert len(segment_numbers(disk)) < 6
+        log.close()
+        log, contents = reopen(disk)
+        assert contents.start == LogStart(295, 1)
+        assert [each.index for each in contents.entries] == list(range(296, 301))
+        log.close()
+
+
+def test_a_segment_that_cannot_be_removed_ends_the_log() -> None:
+    disk = UnremovableDisk()
+    log = new_log(disk)
+    save(log, *(write(1, entry(index, 1, bytes(400))) for index in range(1, 9)))
+    save(log, write(1, start=(8, 1)))
+    with pytest.raises(DiskFailedError, match="remove"):
+        log.remove_dead_segments()
+    with pytest.raises(DiskFailedError, match="remove"):
+        log.append(write(1, entry(9, 1)))
 
 
 # Segments.
@@ -401,6 +519,42 @@ def test_a_segment_of_another_log_is_refused() -> None:
             [header(), WriteRecord(1, None, (entry(1, 2),))],
             "an entry of term 2 was written in term 1",
         ),
+        (
+            [header(), moved((5, 1), 5), moved((4, 1), 4)],
+            "the beginning of the log goes back from entry 5 to 4",
+        ),
+        (
+            [header(), moved((5, 1), 5), moved((5, 2), 5)],
+            "entry 5 had term 1 and now has 2",
+        ),
+        (
+            [header(), moved((5, 3), 5)],
+            "an entry of term 3 was left behind in term 2",
+        ),
+        (
+            [header(), WriteRecord(1, None, (entry(1, 1), entry(2, 1))), moved((1, 1), 1)],
+            "the log cannot end with entry 1 when it begins later",
+        ),
+        (
+            [header(), WriteRecord(1, None, (entry(1, 1), entry(2, 1))), moved((1, 2), 2)],
+            "the log cannot end with entry 2 when it begins later",
+        ),
+        (
+            [header(), WriteRecord(1, None, (entry(1, 1), entry(2, 1))), moved((9, 1), 2)],
+            "the log cannot end with entry 2 when it begins later",
+        ),
+        (
+            [header(last_index=9), moved((4, 1), 7)],
+            "the log cannot end with entry 7 when it begins later",
+        ),
+        (
+            [header(), moved((5, 1), 5), WriteRecord(2, None, (entry(5, 2),))],
+            "entry 5 cannot follow entry 5",
+        ),
+        (
+            [header(), StartRecord(LogStart(5, 2), 5, WriteRecord(2, None, (entry(6, 1),)))],
+            "the term of entry 6 is 1, after one of term 2",
+        ),
     ],
 )
 def test_records_that_contradict_each_other_are_refused(
@@ -411,6 +565,80 @@ def test_records_that_contradict_each_other_are_refused(
     error = refused(disk)
     assert error.file == segment_name(1)
     assert reason in error.reason
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        header(2),
+        header(2, start=(2, 1), last_index=3),
+        header(2, start=(1, 2), last_index=3),
+        header(2, start=(1, 1), last_index=4),
+    ],
+)
+def test_a_segment_that_does_not_repeat_where_the_log_begins_and_ends_is_refused(
+    second: SegmentHeader,
+) -> None:
+    disk = MemoryDisk()
+    grown = WriteRecord(1, None, (entry(1, 1), entry(2, 1), entry(3, 1)))
+    put_segment(disk, 1, header(), grown, moved((1, 1), 3))
+    put_segment(disk, 2, second, first_sequence=4)
+    assert "does not repeat where the log begins and ends" in refused(disk).reason
+
+
+# A log of which the first segments are gone.
+
+
+def test_what_is_gone_may_be_left_behind_later() -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 7, header(2, last_index=9), moved((9, 1), 9), first_sequence=50)
+    assert reopen(disk)[1] == LogContents(2, None, LogStart(9, 1))
+
+
+def test_what_is_gone_may_be_overwritten_later() -> None:
+    disk = MemoryDisk()
+    overwritten = WriteRecord(3, None, (entry(5, 3),))
+    put_segment(disk, 7, header(2, start=(4, 1), last_index=9), overwritten, first_sequence=50)
+    log, contents = reopen(disk)
+    assert contents == LogContents(3, None, LogStart(4, 1), (entry(5, 3),))
+    save(log, write(3, entry(6, 3)))
+    assert reopen(disk)[1].entries == (entry(5, 3), entry(6, 3))
+
+
+def test_what_is_gone_may_be_left_behind_in_two_steps() -> None:
+    disk = MemoryDisk()
+    put_segment(
+        disk,
+        7,
+        header(2, last_index=9),
+        WriteRecord(2, None, (entry(8, 2), entry(9, 2), entry(10, 2))),
+        moved((4, 1), 10),
+        moved((7, 1), 10),
+        first_sequence=50,
+    )
+    log, contents = reopen(disk)
+    assert contents.start == LogStart(7, 1)
+    assert contents.entries == (entry(8, 2), entry(9, 2), entry(10, 2))
+    twin = new_log(MemoryDisk())
+    save(twin, write(2, *contents.entries, start=(7, 1)))
+    assert log.raft_state_bytes == twin.raft_state_bytes
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [header(2, last_index=9)],
+        [header(2, last_index=9), WriteRecord(2, None, (entry(10, 2),))],
+        [header(2, last_index=9), moved((8, 1), 9)],
+        [header(2, last_index=9), WriteRecord(2, None, (entry(5, 2),)), moved((3, 1), 5)],
+    ],
+)
+def test_what_is_gone_and_alive_is_missing(records: list[LogRecord]) -> None:
+    disk = MemoryDisk()
+    put_segment(disk, 7, *records, first_sequence=50)
+    error = refused(disk)
+    assert (error.file, error.offset) == (segment_name(6), 0)
+    assert "are lost" in error.reason
 
 
 def test_a_segment_that_does_not_repeat_the_vote_is_refused() -> None:

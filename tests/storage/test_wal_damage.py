@@ -1,8 +1,8 @@
 """A small log of three segments, damaged in every place.
 
-It has term, vote, truncation and data frames; its last frame spans several sectors, of which one
-holds only zeros. Whatever happens to it, recovery gives a prefix of what was written or refuses,
-and never an entry that was not written.
+It has term, vote, truncation, start and data frames; its last frame spans several sectors, of
+which one holds only zeros. Whatever happens to it, recovery gives a prefix of what was written or
+refuses, and never an entry that was not written.
 """
 
 import itertools
@@ -46,6 +46,7 @@ WRITES = (
     write(2, None),
     write(2, 3, entry(4, 2, b"e" * 500)),  # truncates
     write(2, 3, entry(5, 2, b"f" * 30), entry(6, 2, b"g" * 400)),
+    LogWrite(0, 2, NodeId(3), (), LogStart(2, 1)),  # begins later
     write(3, None, entry(5, 3, b"h" * 900)),  # truncates
     write(3, 1),
     write(3, 1, entry(6, 3, b"i" * 50)),
@@ -61,12 +62,15 @@ def reopen(disk: MemoryDisk) -> tuple[WriteAheadLog, LogContents]:
 def states() -> tuple[LogContents, ...]:
     """What each prefix of the writes says, by a list and nothing else."""
     found = [LogContents(0, None, BEGINNING)]
-    entries: list[Entry] = []
+    start, entries = BEGINNING, list[Entry]()
     for each in WRITES:
+        if each.start is not None:
+            start = each.start
+            entries = [old for old in entries if old.index > start.index]
         if each.entries:
             entries = [old for old in entries if old.index < each.entries[0].index]
             entries.extend(each.entries)
-        found.append(LogContents(each.term, each.voted_for, BEGINNING, tuple(entries)))
+        found.append(LogContents(each.term, each.voted_for, start, tuple(entries)))
     return tuple(found)
 
 
