@@ -183,6 +183,53 @@ def test_a_state_is_restored_when_its_last_section_has_come() -> None:
     assert restored.digest() == state.digest()
 
 
+def test_entries_applied_while_sections_are_fetched_are_not_in_them() -> None:
+    state = large_state()
+    before = state.digest()
+    walk = state.snapshot()
+    sections = [next(walk)]
+    for index in range(2, 8):
+        key = b"key-%d" % (index - 2)
+        commands = (Append(key, b"new"), Delete((key,)), Put(b"another", key))
+        seq = 3 * index
+        state.apply(entry(index, writes(1, *commands, seq=seq, acked=seq - 1), time_ms=index))
+    sections += walk
+    restored = ReplicatedState(Table(), SessionTable(SessionLimits()))
+    for section in sections:
+        restored.restore(section)
+    assert restored.last_applied == 1
+    assert restored.digest() == before
+    assert restarted(state).digest() == state.digest() != before
+
+
+@pytest.mark.parametrize("fetched", [0, 1, 2])
+def test_a_snapshot_that_is_dropped_is_over(fetched: int) -> None:
+    state = large_state()
+    walk = state.snapshot()
+    for _ in range(fetched):
+        next(walk)
+    del walk
+    assert restarted(state).digest() == state.digest()
+
+
+def test_an_empty_section_of_the_machine_goes_through_and_is_not_kept() -> None:
+    """The machine tidies up, also behind its last section."""
+
+    class Untidy(Table):
+        def snapshot(self) -> Iterator[bytes]:
+            yield b""
+            yield from super().snapshot()
+            yield b""
+            yield b""
+
+    state = ReplicatedState(Untidy(), SessionTable(LIMITS))
+    *empty, section = state.snapshot()
+    assert empty == [b"", b"", b""]
+    restored = ReplicatedState(Table(), SessionTable(SessionLimits()))
+    restored.restore(section)
+    assert restored.is_restored
+
+
 def test_a_section_that_is_not_the_one_that_is_due_is_refused() -> None:
     state = large_state()
     sections = list(state.snapshot())

@@ -34,7 +34,7 @@ SECTION_BYTES = 64 * 1024
 _ITEM_BYTES = 8
 """About what an item takes in a section beside its key and value."""
 
-MERGED_PER_CALL = 2_000
+MERGED_PER_CALL = 500
 """How many of the changes made during a snapshot are merged into the table at a time, behind it."""
 
 MERGED_PER_COMMAND = 16

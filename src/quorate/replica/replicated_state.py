@@ -15,15 +15,10 @@ from quorate.codec.batch import Operation, OperationResult, Submission, decode_b
 from quorate.codec.errors import DecodeError
 from quorate.raft.entry import Entry, EntryKind
 from quorate.replica.sessions import SessionTable
-from quorate.replica.state_machine import StateMachine
+from quorate.replica.state_machine import SECTION_BYTES, StateMachine
 
 QueryT = TypeVar("QueryT")
 ResultT = TypeVar("ResultT")
-
-
-SECTION_BYTES = 64 * 1024
-"""Parts of machine and sessions are put together into one section up to this; a state that is
-smaller is a single section."""
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -57,7 +52,7 @@ _decoder = msgspec.msgpack.Decoder(_Section)
 
 
 def _assemble(head: _Head, sessions: Iterator[bytes], machine: Iterator[bytes]) -> Iterator[bytes]:
-    """Puts the sections of the two parts together into those of the whole.
+    """Puts the sections of the two parts together into those of the whole, up to `SECTION_BYTES`.
 
     Each is held back until another one has to follow it, so that the last one says that it is.
     """

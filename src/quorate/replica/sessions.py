@@ -29,6 +29,11 @@ from quorate.codec.batch import (
     SubmissionOutcomes,
 )
 from quorate.codec.errors import DecodeError
+from quorate.replica.state_machine import SECTION_BYTES
+
+_SESSION_BYTES = 32
+_REPLY_BYTES = 16
+"""About what a session, and a reply beside its own bytes, take in a snapshot."""
 
 _MAX_SEQ = 2**63 - 1  # greater numbers are beyond every window, so that all stored ones encode
 
@@ -90,6 +95,28 @@ class _Session(msgspec.Struct, array_like=True):
     def is_ordered(self) -> bool:
         return self.owner != 0
 
+    @property
+    def snapshot_bytes(self) -> int:
+        """About what it takes in a snapshot."""
+        return _SESSION_BYTES + self.reply_bytes + _REPLY_BYTES * len(self.stored)
+
+    def copy(self) -> "_Session":
+        """Another one as this is now. It shares the replies, which never change."""
+        return msgspec.structs.replace(self, stored=self.stored.copy())
+
+    def pieces(self) -> Iterator["_Session"]:
+        """The session with a part of its replies each, none much larger than a section."""
+        stored: dict[int, tuple[int, bytes]] = {}
+        size = 0
+        for seq, (checksum, reply) in self.stored.items():
+            stored[seq] = (checksum, reply)
+            size += _REPLY_BYTES + len(reply)
+            if size >= SECTION_BYTES:
+                yield msgspec.structs.replace(self, stored=stored)
+                stored, size = {}, 0
+        if stored:
+            yield msgspec.structs.replace(self, stored=stored)
+
     def acknowledge(self, acked: int) -> None:
         """Frees the replies up to `acked`, and fences the numbers up to it."""
         if acked <= self.acked:
@@ -144,7 +171,10 @@ class _Session(msgspec.Struct, array_like=True):
 
 
 class _Section(msgspec.Struct, frozen=True, array_like=True):
-    """A part of the session table; the session idle longest comes first."""
+    """A part of the session table; the session idle longest comes first.
+
+    A session with many replies is in several sections, with a part of the replies in each.
+    """
 
     limits: SessionLimits
     sessions: list[_Session]
@@ -174,6 +204,9 @@ class SessionTable:
         # In the order of last activity, so that whatever has been idle longest stands in front.
         self._sessions: OrderedDict[int, _Session] = OrderedDict()
         self._id_of_owner: dict[int, int] = {}
+        # While a snapshot is under way: the sessions as of its beginning, in the same order.
+        # One that is about to change is replaced here by a copy, one that was given by None.
+        self._frozen: dict[int, _Session | None] | None = None
 
     def expire(self, time_ms: int) -> None:
         """Ends the sessions idle for too long; due before the operations of each entry."""
@@ -245,9 +278,15 @@ class SessionTable:
     def snapshot(self) -> Iterator[bytes]:
         """The whole state as of now, limits included, in sections; at least one.
 
-        It is a function of the operations since the beginning.
+        Like that of a state machine: it stays as of now while the table changes, there is one at
+        a time, and it is over when it is dropped. It is a function of the operations since the
+        beginning.
         """
-        return iter([_encoder.encode(_Section(self._limits, list(self._sessions.values())))])
+        assert self._frozen is None, "a snapshot is under way already"
+        self._frozen = {session.id: session for session in self._sessions.values()}
+        walk = self._walk(self._frozen)
+        next(walk)
+        return walk
 
     def restore(self, section: bytes) -> None:
         """Takes in one section of a snapshot; on a new table, for each of them, in order.
@@ -261,6 +300,9 @@ class SessionTable:
             raise DecodeError(f"not a section of a session table: {error}") from error
         self._limits = contents.limits
         for session in contents.sessions:
+            if session.id in self._sessions:
+                self._sessions[session.id].stored.update(session.stored)
+                continue
             self._sessions[session.id] = session
             if session.is_ordered:
                 self._id_of_owner[session.owner] = session.id
@@ -272,7 +314,39 @@ class SessionTable:
             checksum.update(_encoder.encode(session))
         return checksum.digest()
 
+    def _walk(self, frozen: dict[int, _Session | None]) -> Iterator[bytes]:
+        """The sections of a snapshot, behind an empty one.
+
+        That one is fetched when the snapshot begins: only a generator that was begun ends what it
+        has to end when it is dropped.
+        """
+        try:
+            yield b""
+            sessions: list[_Session] = []
+            size = 0
+            for session in frozen.values():
+                assert session is not None
+                is_large = session.snapshot_bytes > SECTION_BYTES
+                # A large one lives on while its pieces are fetched. Each of these ends a section,
+                # because it counts as large as the whole.
+                pieces = session.copy().pieces() if is_large else [session]
+                frozen[session.id] = None
+                for piece in pieces:
+                    sessions.append(piece)
+                    size += piece.snapshot_bytes
+                    if size >= SECTION_BYTES:
+                        yield _encoder.encode(_Section(self._limits, sessions))
+                        sessions, size = [], 0
+            if sessions or not frozen:
+                yield _encoder.encode(_Section(self._limits, sessions))
+        finally:
+            self._frozen = None
+
     def _touch(self, session: _Session, time_ms: int) -> None:
+        """Every change of a session that exists begins here."""
+        frozen = self._frozen
+        if frozen is not None and frozen.get(session.id) is session:
+            frozen[session.id] = session.copy()
         session.last_active_ms = time_ms
         self._sessions.move_to_end(session.id)
 

@@ -7,6 +7,9 @@ sessions above it that each command takes effect exactly once.
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
+SECTION_BYTES = 64 * 1024
+"""About how much of a snapshot a section holds; what is smaller altogether is a single one."""
+
 QueryT_contra = TypeVar("QueryT_contra", contravariant=True)
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
@@ -39,12 +42,12 @@ class StateMachine(Protocol[QueryT_contra, ResultT_co]):
         ...
 
     def snapshot(self) -> Iterator[bytes]:
-        """The whole state as of this call, in sections of about 64 KiB (one item may be larger).
+        """The whole state as of this call, in sections of about `SECTION_BYTES`.
 
-        The machine goes on applying commands while the sections are fetched; what they hold
-        stays as of the call. Fetching one takes no longer than a large command may. So that a
-        machine can keep to that when it has to tidy up behind a walk, it may yield an empty
-        section: nothing to keep, but it wants to be called again.
+        One may be larger for the sake of a single item. The machine goes on applying commands
+        while the sections are fetched; what they hold stays as of the call. No call takes long,
+        this one included: a large state is encoded as it is fetched. A machine that has to tidy
+        up behind it may yield empty sections: nothing to keep, but it wants to be called again.
 
         At most one such iterator is in use at a time. It is over when it has no more sections or
         when it is dropped.
