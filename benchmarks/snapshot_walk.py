@@ -1,4 +1,4 @@
-"""What a snapshot of a large table costs, beside commands that go on meanwhile.
+"""What a snapshot of a large state costs, beside commands that go on meanwhile.
 
     python benchmarks/snapshot_walk.py [keys]
 
@@ -12,17 +12,23 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 
 import psutil  # type: ignore[import-untyped]
 
+from quorate.codec.batch import OpenSession, Submission
 from quorate.kv.commands import Put, encode_command
 from quorate.kv.queries import Count, Get
 from quorate.kv.table import Table
+from quorate.replica.sessions import SessionLimits, SessionTable
 
 KEYS = 1_000_000
 VALUE_BYTES = 100
 WRITES_PER_SECTION = 40
 """While 10 MB of snapshot are fetched a second, these are 6,000 writes a second."""
+
+CLIENTS = 10_000
+REPLIES = 20
 
 MIB = 1024 * 1024
 
@@ -67,13 +73,13 @@ def resident() -> float:
     return float(psutil.Process().memory_info().rss / MIB)
 
 
-def walk(table: Table, writes: Callable[[], None]) -> float:
+def walk(state: Table | SessionTable, writes: Callable[[], None]) -> float:
     """Takes a snapshot, with writes before each section; returns the memory at the peak."""
     beginning, full, empty = Calls("begin"), Calls("fetch a section"), Calls("fetch an empty one")
     peak = resident()
     size = count = 0
     start = time.thread_time()
-    sections = table.snapshot()
+    sections = state.snapshot()
     beginning.add(start)
     while True:
         writes()
@@ -92,16 +98,14 @@ def walk(table: Table, writes: Callable[[], None]) -> float:
     return max(peak, resident())
 
 
-def restore(sections: list[bytes]) -> Table:
-    """The table that the sections hold."""
+def restore(sections: list[bytes], state: Table | SessionTable) -> None:
+    """Takes the sections in."""
     calls = Calls("take in a section")
-    table = Table()
     for section in sections:
         start = time.thread_time()
-        table.restore(section)
+        state.restore(section)
         calls.add(start)
     calls.show()
-    return table
 
 
 def nanoseconds(call: Callable[[int], object], keys: int, rng: random.Random) -> float:
@@ -116,10 +120,8 @@ def nanoseconds(call: Callable[[int], object], keys: int, rng: random.Random) ->
     return min(rounds) * 1e9
 
 
-def main() -> None:
-    """Prints what it measures, in the order of a table's life."""
-    keys = int(sys.argv[1]) if len(sys.argv) > 1 else KEYS
-    rng = random.Random(1)
+def measure_table(keys: int, rng: random.Random) -> None:
+    """In the order of a table's life."""
     table = Table()
     writes = Calls("a write")
 
@@ -166,10 +168,49 @@ def main() -> None:
     head("a table restored")
     gc.collect()
     before = resident()
-    copy = restore(kept)
+    copy = Table()
+    restore(kept, copy)
     after = resident()
     print(f"  {after - before:.0f} MiB")
     assert copy.query(Count()) == keys
+
+
+def measure_sessions() -> None:
+    """Of clients with some replies, and of a node that has its window full."""
+    table = SessionTable(SessionLimits())
+    last = CLIENTS + 1
+    replies = tuple(b"%08d" % number for number in range(32_768))
+
+    def submit(session: int, seq: int, *commands: bytes) -> None:
+        submission = Submission(session, 0, seq, commands, 1 if session == last else 0)
+        table.submit(submission, time_ms=0, apply=bytes)
+
+    for index in range(1, last + 1):
+        table.open_session(OpenSession(int(index == last), 1), index=index, time_ms=0)
+        submit(index, 1, *(replies if index == last else replies[:REPLIES]))
+    gc.collect()
+
+    changing = Calls("a write to a session")
+    changed = iter(range(last, 0, -1))
+
+    def write() -> None:
+        for session in islice(changed, 500):
+            start = time.thread_time()
+            submit(session, len(replies) + 1 if session == last else REPLIES + 1, b"another")
+            changing.add(start)
+
+    print(f"\n{CLIENTS:,} sessions with {REPLIES} replies, and a node's with {len(replies):,}")
+    head("a snapshot, 500 writes a section")
+    walk(table, write)
+    changing.show()
+    sections = list(table.snapshot())
+    restore(sections, SessionTable(SessionLimits()))
+
+
+def main() -> None:
+    """Prints what it measures."""
+    measure_table(int(sys.argv[1]) if len(sys.argv) > 1 else KEYS, random.Random(1))
+    measure_sessions()
 
 
 if __name__ == "__main__":

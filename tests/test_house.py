@@ -26,6 +26,7 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
 from quorate.raft.settings import Settings
+from quorate.replica import state_machine
 from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
 from quorate.runtime import complaints, driver, keepalive, log_writer, peer_links, server
@@ -134,6 +135,8 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (segments, ["DEFAULT_SEGMENT_SIZE"]),
         (snapshot_file, ["SYNC_BYTES"]),
         (frames, ["MAX_CONTENTS"]),
+        (state_machine, ["SECTION_BYTES"]),
+        (table, ["SECTION_BYTES", "MERGED_PER_CALL", "MERGED_PER_COMMAND"]),
     ],
     ids=lambda parameter: parameter.__name__ if isinstance(parameter, ModuleType) else "",
 )
