@@ -17,7 +17,7 @@ from quorate.clerk.settings import ClerkSettings
 from quorate.codec.batch import Refusal, Submission, encode_batch
 from quorate.codec.log import WriteRecord, encode_record
 from quorate.codec.peer import encode_message
-from quorate.kv import table
+from quorate.kv import layered_values, table
 from quorate.kv.commands import Put, encode_command
 from quorate.node.commands import COMMANDS
 from quorate.node.limits import NodeLimits
@@ -136,7 +136,8 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (snapshot_file, ["SYNC_BYTES"]),
         (frames, ["MAX_CONTENTS"]),
         (state_machine, ["SECTION_BYTES"]),
-        (table, ["SECTION_BYTES", "MERGED_PER_CALL", "MERGED_PER_COMMAND"]),
+        (table, ["SECTION_BYTES", "MERGED_PER_CALL"]),
+        (layered_values, ["MERGED_PER_CHANGE"]),
     ],
     ids=lambda parameter: parameter.__name__ if isinstance(parameter, ModuleType) else "",
 )

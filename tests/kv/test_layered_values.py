@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.kv.layered_values import LayeredValues, Value
+from quorate.kv.layered_values import MERGED_PER_CHANGE, LayeredValues, Value
 
-KEYS = [b"a", b"b", b"c", b"d", b"e", b"f"]
+KEYS = [b"%d" % number for number in range(2 * MERGED_PER_CHANGE)]
 
 
 def test_what_is_walked_stays_and_what_is_read_changes() -> None:
@@ -30,6 +30,19 @@ def test_after_the_walk_a_few_changes_at_a_time_are_merged() -> None:
     assert base == {b"a": b"3", b"c": b"4"}
 
 
+def test_with_each_later_change_a_few_are_merged() -> None:
+    base: dict[bytes, Value] = dict.fromkeys(KEYS, b"old")
+    layered = LayeredValues(base)
+    layered.update((key, b"new") for key in KEYS)
+    layered.thaw()
+    before = layered.change_count
+    layered[b"another"] = b"new"
+    assert layered.change_count == before - MERGED_PER_CHANGE
+    layered.pop(b"another", None)
+    assert layered.change_count == 0
+    assert base == dict.fromkeys(KEYS, b"new")
+
+
 def test_nothing_is_merged_during_the_walk() -> None:
     layered = LayeredValues({})
     with pytest.raises(AssertionError):
@@ -45,7 +58,7 @@ def test_only_what_nobody_walks_to_may_grow_in_place() -> None:
 
 
 keys = st.sampled_from(KEYS)
-values = st.binary(max_size=2)
+values = st.binary(max_size=1)
 steps = st.one_of(
     st.tuples(st.just("set"), keys, values),
     st.tuples(st.just("pop"), keys, st.none()),
@@ -55,7 +68,7 @@ steps = st.one_of(
 
 
 @settings(max_examples=300)
-@given(before=st.dictionaries(keys, values), steps=st.lists(steps, max_size=25))
+@given(before=st.dictionaries(keys, values), steps=st.lists(steps, max_size=40))
 def test_two_layers_do_what_one_dict_does(
     before: dict[bytes, bytes], steps: list[tuple[str, object, object]]
 ) -> None:

@@ -10,14 +10,17 @@ Value = bytes | bytearray
 """A bytearray is a value that is being appended to."""
 
 
+MERGED_PER_CHANGE = 8
+"""How many of the changes that gathered during the walk are merged with each later one."""
+
 DefaultT = TypeVar("DefaultT")
 
 
 class LayeredValues:
     """A dict that is walked, and what has changed since, as if they were one dict.
 
-    Until `thaw` the dict below is never touched; later changes go right into it, and `merge`
-    brings those that gathered beside it.
+    Until `thaw` the dict below is never touched. Later changes go right into it, each with a few
+    of those that gathered beside it, and `merge` brings more of them.
 
     Args:
         base: the dict to walk; nobody else may change it from now on.
@@ -92,6 +95,7 @@ class LayeredValues:
         if not self._is_frozen:
             self._changes.pop(key, None)
             self._base.pop(key, None)
+            self.merge(MERGED_PER_CHANGE)
         elif key in self._base:
             self._changes[key] = None
         else:
@@ -121,6 +125,7 @@ class LayeredValues:
         else:
             self._changes.pop(key, None)
             self._base[key] = value
+            self.merge(MERGED_PER_CHANGE)
 
     def may_grow(self, key: bytes) -> bool:
         """Whether the value of this key may be changed in place: nobody walks to it."""

@@ -37,9 +37,6 @@ _ITEM_BYTES = 8
 MERGED_PER_CALL = 500
 """How many of the changes made during a snapshot are merged into the table at a time, behind it."""
 
-MERGED_PER_COMMAND = 16
-"""The same with each command, as long as some are left."""
-
 
 class _Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A part of a table, in no particular order; a snapshot has at least one."""
@@ -81,7 +78,7 @@ class Table:
         # bytes. It never leaves the table: readers get a copy.
         self._values: dict[bytes, Value] | LayeredValues = {}
         # The same object as `_values` while there are two layers: during a snapshot, and then
-        # until what changed meanwhile is merged. Otherwise a snapshot costs nothing.
+        # until what changed meanwhile is merged. Otherwise commands pay nothing for snapshots.
         self._layered: LayeredValues | None = None
 
     def apply(self, command: bytes) -> bytes:
@@ -90,8 +87,6 @@ class Table:
         A command that fails changes nothing. Bytes that are no command fail like any other: what
         one server answers, all answer.
         """
-        if self._layered is not None:
-            self._merge(MERGED_PER_COMMAND)
         try:
             decoded = decode_command(command)
         except MalformedError:
