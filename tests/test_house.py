@@ -252,7 +252,7 @@ def tracked_files() -> Iterator[Path]:
             if path.is_file() and not {"__pycache__", "quorate.egg-info"} & set(path.parts):
                 yield path
     for path in ROOT.iterdir():
-        if path.is_file() and not path.name.startswith(".coverage"):
+        if path.is_file() and not path.name.startswith((".coverage", ".git")):
             yield path
 
 
