@@ -19,6 +19,7 @@ NO_MAJORITY = "committed but no majority"
 
 BUGS = [
     (plants.the_vote_is_not_persisted, "TestPersistVote2C", "figure2", 1, TWO_LEADERS),
+    (plants.the_vote_is_not_persisted, "TestTwoCandidates2C", "production", 1, TWO_LEADERS),
     (plants.a_newer_term_is_not_persisted, "TestPersistTerm2C", "figure2", 1, TERM_WENT_BACK),
     (plants.a_newer_term_is_not_persisted, "TestPersistTerm2C", "production", 1, TERM_WENT_BACK),
     (

@@ -17,6 +17,10 @@ from quorate.raft.settings import Settings
 
 VOTE_ROUNDS = 5
 """In each, the one server that must not vote again is asked to with a chance of about one half."""
+CANDIDATE_ROUNDS = 3
+"""In each, the voter is asked by two candidates, but for one round in a hundred or so."""
+CANDIDACY_MS = 280
+"""One write to a candidate's disk. A candidate waits for votes 300 ms at least."""
 COMMIT_LIMIT_MS = 4_000
 """How long a test waits for a command whose write is slow."""
 SLOW_US = SECOND_US
@@ -85,6 +89,67 @@ async def persist_vote(world: World, settings: Settings) -> None:
         cluster.connect(leader)
         await cluster.one(102, servers, retry=True)
     cluster.end()
+
+
+async def two_candidates(world: World, settings: Settings) -> None:
+    """`TestTwoCandidates2C`: a voter that crashes between two candidates votes once (§5.2).
+
+    Who has crashed refuses the PreVote of a later candidate, since it remembers the term. So both
+    must have been told that they would win before either is voted for. A candidate asks for votes
+    when its own is saved, which a slow disk delays:
+
+    1. Two servers, cut off from each other, stand for election in the same term. The disk of the
+       first one is slow; the other's is quick from then on.
+    2. The other one gets the vote of the third server, and leads.
+    3. The voter crashes. It hears nothing more of that leader, and then the first one asks it.
+    """
+    servers = 3
+    cluster = RaftHarness(world, servers, settings)
+    cluster.begin("Test (2C): two candidates ask a voter that crashes (ours)")
+    leaders: dict[int, int] = {}
+    for number in range(CANDIDATE_ROUNDS):
+        await cluster.one(100 + number, servers, retry=True)
+        leader = await cluster.check_one_leader()
+        voter, rival = _after(leader, servers)
+        candidates = (leader, rival)
+        term = cluster.highest_term()
+        # The voter only answers: what it asks itself reaches nobody.
+        cluster.partition()
+        for server in range(servers):
+            cluster.start(server)
+        for server in candidates:
+            cluster.living(server).write_us = CANDIDACY_MS * 1_000
+            cluster.connect_one_way(server, voter)
+        first = await _next_candidate(world, cluster, candidates, term)
+        second = next(server for server in candidates if server != first)
+        cluster.living(second).write_us = world.costs.write_us
+        for _ in range(CANDIDACY_MS - 20):
+            await world.sleep(1)
+            if cluster.living(second).get_state().is_leader:
+                break
+        _note_leaders(cluster, leaders)
+        cluster.partition()
+        cluster.start(voter)
+        cluster.connect_one_way(first, voter)
+        for _ in range(CANDIDACY_MS):
+            await world.sleep(1)
+            _note_leaders(cluster, leaders)
+        for server in range(servers):
+            cluster.living(server).write_us = world.costs.write_us
+            cluster.connect(server)
+    await cluster.one(200, servers, retry=True)
+    cluster.end()
+
+
+async def _next_candidate(
+    world: World, cluster: RaftHarness, servers: Sequence[int], term: int
+) -> int:
+    """Waits until one of these servers enters a term after this one; gives it."""
+    while True:
+        for server in servers:
+            if cluster.living(server).get_state().term > term:
+                return server
+        await world.sleep(1)
 
 
 def _note_leaders(cluster: RaftHarness, leaders: dict[int, int]) -> None:

@@ -159,6 +159,10 @@ class RaftHarness:
                 for receiver in group:
                     self._network.enable(self._end_name(sender, receiver), enabled=True)
 
+    def connect_one_way(self, caller: int, called: int) -> None:
+        """One server's calls reach another, and are answered; not the other way round."""
+        self._network.enable(self._end_name(caller, called), enabled=True)
+
     def _end_name(self, sender: int, receiver: int) -> tuple[int, int, int]:
         return sender, self._lives[sender], receiver
 

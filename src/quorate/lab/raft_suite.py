@@ -53,6 +53,7 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
     # Ours, not the course's.
     ("TestPersistTerm2C", raft_durability.persist_term),
     ("TestPersistVote2C", raft_durability.persist_vote),
+    ("TestTwoCandidates2C", raft_durability.two_candidates),
     ("TestFigure8Steps2C", raft_durability.figure_8_steps),
     ("TestSlowFollowers2C", raft_durability.slow_followers),
     ("TestSlowLeader2C", raft_durability.slow_leader),
