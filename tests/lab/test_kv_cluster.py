@@ -13,6 +13,7 @@ from quorate.lab.kv_clients import KvClient
 from quorate.lab.kv_generic import check_sizes
 from quorate.lab.kv_test import KvTest
 from quorate.lab.world import World
+from quorate.replica.sessions import SessionLimits
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.tasks import Tasks
 
@@ -126,6 +127,55 @@ def test_a_server_that_comes_back_is_cut_off_until_it_is_connected(world: World)
         test.cluster.connect_all()
         await world.sleep(SECOND_MS)
         assert test.cluster.received(leader, "AppendEntries") > 0
+
+    run(world, story())
+
+
+def test_a_server_may_reach_another_that_does_not_reach_it(world: World) -> None:
+    test = KvTest(world, 3)
+    cluster = test.cluster
+
+    async def story() -> None:
+        leader = await leader_of(test)
+        follower, third = (server for server in cluster.all if server != leader)
+        cluster.partition([leader, third], [follower])
+        heard = cluster.received(follower, "AppendEntries")
+        await world.sleep(SECOND_MS)
+        assert cluster.received(follower, "AppendEntries") == heard
+        assert cluster.received(leader, "PreVote") == 0
+        cluster.connect_one_way(leader, follower)
+        await world.sleep(SECOND_MS)
+        assert cluster.received(follower, "AppendEntries") > heard
+        assert cluster.received(leader, "PreVote") == 0
+
+    run(world, story())
+
+
+def test_the_replicated_state_grows_with_the_table_and_the_sessions(world: World) -> None:
+    test = KvTest(world, 3)
+
+    async def story() -> None:
+        client = test.new_client()
+        await client.put("k", "v")
+        size = test.cluster.replicated_state_size()
+        await client.put("k", "v" * 100)
+        assert test.cluster.replicated_state_size() >= size + 99
+        size = test.cluster.replicated_state_size()
+        await test.new_client().put("k", "v" * 100)
+        assert test.cluster.replicated_state_size() > size
+
+    run(world, story())
+
+
+def test_the_cap_on_sessions_can_be_set(world: World) -> None:
+    limits = SessionLimits(client_sessions=1, protected_ms=60_000)
+    test = KvTest(world, 3, session_limits=limits)
+
+    async def story() -> None:
+        leader = await leader_of(test)
+        assert (await call(world, leader, b"QUORATE.SESSION\r\n") or b"").startswith(b":")
+        reply = await call(world, leader, b"QUORATE.SESSION\r\n")
+        assert (reply or b"").startswith(b"-TOOMANYSESSIONS")
 
     run(world, story())
 

@@ -14,6 +14,7 @@ from quorate.lab.network import ClientEnd, LabServer, Service
 from quorate.lab.persister import Persister
 from quorate.lab.world import World
 from quorate.raft.settings import Settings
+from quorate.replica.sessions import SessionLimits
 
 
 class _Place(msgspec.Struct, eq=False):
@@ -39,6 +40,7 @@ class KvCluster:
         unreliable: whether the network is, from the moment when all servers are connected.
         max_raft_state: of each server; -1 for no snapshots.
         settings: of Raft.
+        session_limits: of the servers' session tables; those of production by default.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class KvCluster:
         unreliable: bool,
         max_raft_state: int,
         settings: Settings = ELSEWHERE,
+        session_limits: SessionLimits | None = None,
     ) -> None:
         self.size = servers
         self._world = world
         self._network = world.network
         self._max_raft_state = max_raft_state
         self._settings = settings
+        self._session_limits = session_limits
         self._end_numbers = count(1)
         self._places = [_Place() for _ in self.all]
         for server in self.all:
@@ -83,6 +87,7 @@ class KvCluster:
             rng=self._world.new_rng(),
             costs=self._world.costs,
             settings=self._settings,
+            session_limits=self._session_limits,
         )
         services: dict[str, Service] = {"KVServer": place.server, "Raft": place.server.peers}
         self._network.add_server(server, LabServer(services))
@@ -119,6 +124,10 @@ class KvCluster:
             for server in here:
                 self.disconnect(server, there)
                 self.connect(server, here)
+
+    def connect_one_way(self, caller: int, called: int) -> None:
+        """One server's calls reach another, and are answered; not the other way round."""
+        self._network.enable(self._places[caller].ends[called], True)
 
     def make_partition(self) -> tuple[list[int], list[int]]:
         """A majority, and a minority with the leader in it, or server 0 if nobody leads."""
@@ -172,6 +181,11 @@ class KvCluster:
     def snapshot_size(self) -> int:
         """The largest snapshot that a server has saved."""
         return max(persister.snapshot_size for persister in self._persisters)
+
+    def replicated_state_size(self) -> int:
+        """The largest state of a living server, table and sessions, as a snapshot would hold it."""
+        servers = [place.server for place in self._places if place.server is not None]
+        return max(len(server.node.state.snapshot()) for server in servers)
 
     @property
     def _persisters(self) -> list[Persister]:

@@ -24,6 +24,7 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
+from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.sim.snapshots import read_chunk, work_on_snapshots
 from quorate.sim.tasks import Future, Tasks
@@ -51,11 +52,10 @@ class KvServer:
         ends: to each server, itself included.
         me: its number, from 0.
         persister: what its former lives have saved.
-        max_raft_state: from how many bytes of Raft state on it takes a snapshot, or `NEVER`.
         tasks: in which it runs.
         rng: for its election timeouts.
         costs: of its writes, in virtual time.
-        settings: of Raft.
+        settings: how its node is to behave.
 
     Attributes:
         peers: its service `Raft`.
@@ -67,12 +67,11 @@ class KvServer:
         ends: Sequence[ClientEnd],
         me: int,
         persister: Persister,
-        max_raft_state: int,
         *,
         tasks: Tasks,
         rng: random.Random,
         costs: Costs,
-        settings: Settings,
+        settings: NodeSettings,
     ) -> None:
         self.peers = PeerCalls(tasks, ends, me, self._receive, self._lost)
         self._tasks = tasks
@@ -90,9 +89,7 @@ class KvServer:
             durable=self._store.take_durable_state(),
             rng=rng,
             now=tasks.now,
-            settings=NodeSettings(
-                raft=settings, snapshots=SnapshotSettings(max_raft_state=max_raft_state)
-            ),
+            settings=settings,
             raft_state_bytes=self._store.raft_state_bytes,
         )
         self._need_turn()
@@ -208,6 +205,7 @@ def start_kv_server(
     rng: random.Random,
     costs: Costs,
     settings: Settings = ELSEWHERE,
+    session_limits: SessionLimits | None = None,
 ) -> KvServer:
     """The course's `StartKVServer`: a server that goes on from what the persister holds.
 
@@ -220,7 +218,18 @@ def start_kv_server(
         rng: for its election timeouts.
         costs: of its writes, in virtual time.
         settings: of Raft.
+        session_limits: of the session table; those of production by default.
     """
     return KvServer(
-        ends, me, persister, max_raft_state, tasks=tasks, rng=rng, costs=costs, settings=settings
+        ends,
+        me,
+        persister,
+        tasks=tasks,
+        rng=rng,
+        costs=costs,
+        settings=NodeSettings(
+            raft=settings,
+            sessions=session_limits or SessionLimits(),
+            snapshots=SnapshotSettings(max_raft_state=max_raft_state),
+        ),
     )

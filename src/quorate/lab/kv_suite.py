@@ -9,6 +9,12 @@ import msgspec
 from quorate.lab.kv_generic import Generic
 from quorate.lab.kv_part_a import one_partition, unreliable_one_key
 from quorate.lab.kv_part_b import MAX_RAFT_STATE, install_snapshot, snapshot_size
+from quorate.lab.kv_promises import (
+    overwritten_entries,
+    replayed_log,
+    sessions,
+    stale_read,
+)
 from quorate.lab.kv_speed import speed
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
@@ -72,6 +78,15 @@ _TESTS: tuple[tuple[str, Generic | KvScenario], ...] = (
     ),
 )
 
+_OURS: tuple[tuple[str, str, KvScenario], ...] = (
+    ("TestStaleRead3A", "clerk", stale_read),
+    ("TestOverwritten3A", "clerk", overwritten_entries),
+    ("TestReplay3A", "clerk", replayed_log),
+    ("TestSessions3A", "clerk", partial(sessions, plain=False)),
+    ("TestSessions3A", "plain", partial(sessions, plain=True)),
+)
+"""Not the course's: names, variants, and what they do."""
+
 
 def _scenario(name: str, variant: str, run: KvScenario) -> Scenario:
     part = name[-2:]
@@ -90,5 +105,6 @@ KV_SCENARIOS = (
         for name, test in _TESTS
         if isinstance(test, Generic)
     ),
+    *(_scenario(*ours) for ours in _OURS),
 )
-"""All of them with clerks, then the generic ones with plain clients."""
+"""All of the course's with clerks, then the generic ones with plain clients, then ours."""

@@ -11,6 +11,7 @@ from quorate.lab.kv_history import History
 from quorate.lab.kv_server import ELSEWHERE, FORWARDING
 from quorate.lab.results import Lab
 from quorate.lab.world import World
+from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import NEVER
 
 
@@ -23,6 +24,7 @@ class KvTest:
         unreliable: whether the network is.
         max_raft_state: of each server, in bytes; `NEVER` for no snapshots.
         plain: whether the clients are plain ones, on servers that pass their commands on.
+        session_limits: of the servers' session tables; those of production by default.
 
     Attributes:
         world: likewise.
@@ -38,6 +40,7 @@ class KvTest:
         unreliable: bool = False,
         max_raft_state: int = NEVER,
         plain: bool = False,
+        session_limits: SessionLimits | None = None,
     ) -> None:
         self.world = world
         self.max_raft_state = max_raft_state
@@ -47,6 +50,7 @@ class KvTest:
             unreliable=unreliable,
             max_raft_state=max_raft_state,
             settings=FORWARDING if plain else ELSEWHERE,
+            session_limits=session_limits,
         )
         self._is_plain = plain
         self._history = History()
