@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from quorate.codec.batch import Outcome
@@ -11,19 +12,18 @@ from quorate.node import calls
 from quorate.node.connection import Connection
 from quorate.node.node import Node
 from quorate.node.own_session import OwnSession, PendingWrite
-from quorate.raft.entry import Entry, EntryKind
-from quorate.raft.ready import ForwardedProposal
 from quorate.replica.outcomes import Completed
 from quorate.replica.replica import Replica
-from quorate.replica.sessions import SessionLimits, _Session
+from quorate.replica.sessions import SessionLimits, SessionTable, _Session
 from quorate.replica.waiting_reads import WaitingReads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from quorate.codec.batch import OperationResult
     from quorate.kv.queries import Query, QueryResult
     from quorate.raft.configuration import NodeId
+    from quorate.raft.entry import Entry
 
     Execute = Callable[
         [_Session, tuple[bytes, ...], int, SessionLimits, Callable[[bytes], bytes]],
@@ -83,23 +83,15 @@ def stored_replies_are_never_freed(patches: pytest.MonkeyPatch) -> None:
     patches.setattr(_Session, "acknowledge", acknowledge)
 
 
+def sessions_never_expire(patches: pytest.MonkeyPatch) -> None:
+    patches.setattr(SessionTable, "expire", lambda _self, _time_ms: None)
+
+
+def no_session_yields_to_another(patches: pytest.MonkeyPatch) -> None:
+    patches.setattr(SessionTable, "_make_room", lambda _self, _time_ms: True)
+
+
 # ---------------------------------------------------------------------- replica
-
-
-def the_waiter_of_an_overwritten_index_gets_its_reply(patches: pytest.MonkeyPatch) -> None:
-    def settle(
-        self: Replica[Query, QueryResult], entry: Entry, results: tuple[OperationResult, ...]
-    ) -> None:
-        proposed = self._proposed.pop(entry.index, None)
-        if proposed is None or entry.kind is not EntryKind.DATA:
-            return
-        self._proposed_bytes -= proposed.size
-        if not isinstance(proposed.waiting, ForwardedProposal):
-            for ticket, result in zip(proposed.waiting, results, strict=False):
-                self._outcomes.append(Completed(ticket, result))
-
-    patches.setattr(Replica, "_settle", settle)
-    patches.setattr(Replica, "_interrupt_if_deposed", lambda _self: None)
 
 
 def the_term_of_a_waiter_is_ignored(patches: pytest.MonkeyPatch) -> None:
@@ -109,15 +101,28 @@ def the_term_of_a_waiter_is_ignored(patches: pytest.MonkeyPatch) -> None:
         self: Replica[Query, QueryResult], entry: Entry, results: tuple[OperationResult, ...]
     ) -> None:
         proposed = self._proposed.get(entry.index)
-        if proposed is None or isinstance(proposed.waiting, ForwardedProposal):
-            settle(self, entry, results)
-            return
-        self._proposed_bytes -= proposed.size
-        del self._proposed[entry.index]
-        for ticket, result in zip(proposed.waiting, results, strict=False):
-            self._outcomes.append(Completed(ticket, result))
+        if proposed is not None:
+            self._proposed[entry.index] = msgspec.structs.replace(proposed, term=entry.term)
+        settle(self, entry, results)
+
+    def complete_those_that_there_are(
+        self: Replica[Query, QueryResult],
+        tickets: Sequence[int],
+        results: Sequence[OperationResult],
+        *,
+        is_hearsay: bool,
+    ) -> None:
+        for ticket, result in zip(tickets, results, strict=False):
+            self._outcomes.append(Completed(ticket, result, is_hearsay))
 
     patches.setattr(Replica, "_settle", without_term)
+    patches.setattr(Replica, "_complete", complete_those_that_there_are)
+
+
+def the_waiter_of_an_overwritten_index_gets_its_reply(patches: pytest.MonkeyPatch) -> None:
+    """Nor is it told when its server stops leading."""
+    the_term_of_a_waiter_is_ignored(patches)
+    patches.setattr(Replica, "_interrupt_if_deposed", lambda _self: None)
 
 
 def entries_are_applied_again_after_a_restart(patches: pytest.MonkeyPatch) -> None:
@@ -168,6 +173,24 @@ def an_expired_own_session_re_sends_in_a_new_one(patches: pytest.MonkeyPatch) ->
         self._rewound = False
 
     patches.setattr(OwnSession, "_expire", expire)
+
+
+def an_interrupted_write_is_sent_again_in_a_new_session(patches: pytest.MonkeyPatch) -> None:
+    """Its leader changed or fell silent, so it may be executed in the old session as well."""
+    repeat = OwnSession._repeat
+
+    def interrupted(self: OwnSession, ticket: int, now: int) -> None:
+        attempt = self._attempts.pop(ticket)
+        if attempt.session == 0:
+            repeat(self, attempt)
+        elif attempt.epoch == self._epoch:
+            self._queued.extendleft(reversed(self._outstanding))
+            self._outstanding.clear()
+            self._session = None
+            self._epoch += 1
+        self._retry_at = now + self._limits.retry_delay_us
+
+    patches.setattr(OwnSession, "interrupted", interrupted)
 
 
 def a_submitted_write_that_is_given_up_is_called_not_executed(
