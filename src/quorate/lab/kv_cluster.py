@@ -185,7 +185,7 @@ class KvCluster:
     def replicated_state_size(self) -> int:
         """The largest state of a living server, table and sessions, as a snapshot would hold it."""
         servers = [place.server for place in self._places if place.server is not None]
-        return max(len(server.node.state.snapshot()) for server in servers)
+        return max(sum(map(len, server.node.state.snapshot())) for server in servers)
 
     @property
     def _persisters(self) -> list[Persister]:
