@@ -1,17 +1,24 @@
-"""`quorate lab`: what it prints, and how it goes on after an interruption."""
+"""`quorate lab`: what it prints, how it judges, and how it goes on after an interruption."""
 
+import os
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from quorate.checker import Kind, Operation
 from quorate.cli.lab.command import lab
 from quorate.cli.lab.job import Job
+from quorate.cli.lab.judgement import Judgement
+from quorate.cli.lab.pool import run_one_after_another
 from quorate.cli.lab.record import Record
 from quorate.cli.lab.report import print_failure, print_summary, print_verdict
 from quorate.lab.edition import Edition
-from quorate.lab.runner import ClockKind, Outcome
+from quorate.lab.kv_history import History
+from quorate.lab.runner import ClockKind, Outcome, Run
 from quorate.lab.suite import SCENARIOS, VARIANTS
 
 Lab = Callable[..., Result]
@@ -154,6 +161,93 @@ def test_the_summary_and_the_verdict_count_failures(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:4] == ["TestBackup2B", "production", "2", "1"]
     assert lines[-2:] == ["FAIL", "FAIL  quorate/lab  1.500s (24.7 s of virtual time)"]
+
+
+# --------------------------------------------------------------------- histories
+
+
+def misreport_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read is recorded as if it had given what nobody ever wrote; the test itself passes."""
+    returned = History.returned
+
+    def record(
+        history: History,
+        kind: Kind,
+        key: str,
+        argument: str | None,
+        result: str | None,
+        **when: int,
+    ) -> None:
+        result = "what nobody wrote" if kind is Kind.GET else result
+        returned(history, kind, key, argument, result, **when)
+
+    monkeypatch.setattr(History, "returned", record)
+
+
+@pytest.mark.parametrize("clock", list(ClockKind))
+def test_a_history_that_is_not_linearizable_fails_a_run_that_has_passed_so_far(
+    run_lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ClockKind
+) -> None:
+    misreport_gets(monkeypatch)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ended = run_lab("UnreliableOneKey", "--variant", "clerk", "--seed", 5, "--clock", clock)
+    assert ended.exit_code == 1
+    lines = ended.output.splitlines()
+    assert lines[1] == "Test: concurrent append to same key, unreliable (3A) ..."
+    assert lines[2].startswith("  ... Passed --")
+    assert re.fullmatch(r"--- FAIL: TestUnreliableOneKey3A \(\d+\.\d\ds\)", lines[3])
+    assert lines[4] == "    history is not linearizable"
+    assert lines[5].startswith(
+        '    key "k": Nothing explains client 0\'s get → "what nobody wrote"'
+    )
+    assert lines[-4].startswith("    info: wrote history visualization to ")
+    (page,) = tmp_path.iterdir()
+    assert lines[-4].endswith(str(page))
+    assert "what nobody wrote" in page.read_text("utf-8")
+    replay = "quorate lab TestUnreliableOneKey3A --variant clerk --seed 5"
+    option = " --clock real" if clock is ClockKind.REAL else ""
+    assert lines[-3] == f"    seed 5; run it again with: {replay}{option}"
+    assert lines[-2] == "FAIL"
+
+
+def test_verdicts_on_histories_come_before_the_final_pass(run_lab: Lab) -> None:
+    ended = run_lab("UnreliableOneKey", "--variant", "clerk", "--clock", "real")
+    assert ended.exit_code == 0, ended.output
+    lines = ended.output.splitlines()
+    assert lines[-3] == "linearizable: the histories of 1 run, 52 operations"
+    assert lines[-2] == "PASS"
+
+
+FIRST, SECOND = (
+    Job(name=name, variant="clerk", seed=1, clock=ClockKind.REAL, edition=Edition.Y2018)
+    for name in ("First", "Second")
+)
+
+
+def meet_the_next_test(pipe: Path, _histories: list[bytes]) -> Judgement:
+    with pipe.open() as other_end:  # which waits until somebody opens the other end
+        other_end.read()
+    return Judgement(operations=0, failure=f"judged by process {os.getpid()}", details="")
+
+
+def test_in_real_time_the_next_test_runs_while_another_process_judges(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def play(job: Job) -> Run:
+        if job == FIRST:
+            put = Operation(client="1", kind=Kind.PUT, key=b"k", argument=b"", called=1)
+            return Run(outcome=outcome(), histories=[[put]])
+        with pipe.open("w"):  # which waits for the judge of the first
+            return Run(outcome=outcome("failed by itself"), histories=[])
+
+    judge = partial(meet_the_next_test, pipe)
+    found = dict(run_one_after_another([FIRST, SECOND], play, judge))
+    assert found[SECOND].failure == "failed by itself"
+    judged = re.fullmatch(r"judged by process (\d+)", str(found[FIRST].failure))
+    assert judged is not None
+    assert int(judged[1]) != os.getpid()
 
 
 def test_every_variant_has_a_heading() -> None:

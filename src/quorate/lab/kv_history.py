@@ -64,8 +64,10 @@ class History:
 
 
 def failure_of(history: Sequence[Operation]) -> str | None:
-    """What the course says of a history that is not linearizable; None if it is.
+    """What the course says of a history that is not linearizable; None if it is."""
+    return words_for(check(history).outcome)
 
-    A check without a verdict fails too, which the course lets pass.
-    """
-    return _FAILURES.get(check(history).outcome)
+
+def words_for(outcome: Outcome) -> str | None:
+    """The same for the outcome of a check. The course lets one without a verdict pass."""
+    return _FAILURES.get(outcome)

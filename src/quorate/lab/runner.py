@@ -1,4 +1,7 @@
-"""Runs one scenario with a seed, on a clock, in an edition; knows nothing of what it does."""
+"""Runs one scenario with a seed, on a clock, in an edition; knows nothing of what it does.
+
+What its clients saw is judged when it has ended: here, or wherever there is time for that.
+"""
 
 import enum
 import traceback
@@ -6,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from quorate.checker import Operation
 from quorate.lab.costs import NOTHING, VIRTUAL
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
@@ -42,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         details: where in the code that was, if it was no check of the course.
         duration_us: how long the test took on its own clock.
         trace: a checksum of all calls and replies: the same for two runs of a seed.
+        judged: how many operations of clients were found linearizable.
     """
 
     name: str
@@ -53,6 +58,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     details: str
     duration_us: int
     trace: int
+    judged: int = 0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has ended, as far as it can be told without a judgement on its histories.
+
+    Attributes:
+        outcome: what became of it; not a failure if only its histories show one.
+        histories: what clients have done in it, if that is still to be judged.
+    """
+
+    outcome: Outcome
+    histories: list[list[Operation]]
 
 
 def run_scenario(
@@ -63,7 +81,24 @@ def run_scenario(
     edition: Edition,
     report: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Runs one scenario to its end.
+    """Runs one scenario to its end, and judges its histories; see `play_scenario`."""
+    run = play_scenario(scenario, seed=seed, clock=clock, edition=edition, report=report)
+    outcome = run.outcome
+    for history in run.histories:
+        if failure := failure_of(history):
+            return msgspec.structs.replace(outcome, failure=failure)
+    return msgspec.structs.replace(outcome, judged=sum(map(len, run.histories)))
+
+
+def play_scenario(
+    scenario: Scenario,
+    *,
+    seed: int,
+    clock: ClockKind,
+    edition: Edition,
+    report: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Runs one scenario to its end, and leaves its histories to others.
 
     Args:
         scenario: which.
@@ -90,8 +125,6 @@ def run_scenario(
     try:
         tasks.run(scenario.run(world))
         world.check_time()
-        for history in world.histories:
-            failure = failure or failure_of(history)
     except (CheckFailedError, LivenessError) as error:
         failure = str(error)
     except AssertionError as error:
@@ -100,7 +133,7 @@ def run_scenario(
     finally:
         world.network.close()
         tasks.cancel_all()
-    return Outcome(
+    outcome = Outcome(
         name=scenario.name,
         variant=scenario.variant,
         seed=seed,
@@ -111,6 +144,7 @@ def run_scenario(
         duration_us=tasks.now,
         trace=world.network.trace.checksum,
     )
+    return Run(outcome=outcome, histories=world.histories if failure is None else [])
 
 
 async def _watch(world: World) -> None:

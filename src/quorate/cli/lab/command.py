@@ -4,17 +4,17 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from quorate.cli.errors import CommandFailure, ExitStatus
-from quorate.cli.lab.job import Job
-from quorate.cli.lab.pool import run_here, run_on_all_cores
+from quorate.cli.lab.job import Job, play_job, run_job
+from quorate.cli.lab.pool import run_on_all_cores, run_one_after_another
 from quorate.cli.lab.record import Record
 from quorate.cli.lab.report import (
-    heading,
-    print_failure,
+    Printed,
     print_summary,
     print_verdict,
     print_waiting,
@@ -28,6 +28,8 @@ UNFINISHED = Path("quorate-lab.jsonl")
 """Where a run of many seeds notes what it has done, unless told otherwise."""
 
 Done = Iterator[tuple[Job, Outcome]]
+Report = Callable[[Job, str], None]
+"""Is given each line of the course, with whose it is, as soon as it is known."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -118,40 +120,47 @@ def _record(path: Path | None) -> Iterator[Record | None]:
         yield record
 
 
-def _run(jobs: Sequence[Job], record: Record | None, report: Callable[[str], None]) -> Done:
+def _run(jobs: Sequence[Job], record: Record | None, report: Report) -> Done:
     """Runs what the record does not hold, and adds it; in any order."""
     done = {} if record is None else record.done
     yield from ((job, done[job]) for job in jobs if job in done)
-    left = [job for job in jobs if job not in done]
-    takes_cores = len(left) > 1 and left[0].clock is ClockKind.VIRTUAL
-    for job, outcome in run_on_all_cores(left) if takes_cores else run_here(left, report):
+    for job, outcome in _run_left([job for job in jobs if job not in done], report):
         if record is not None:
             record.add(job, outcome)
         yield job, outcome
 
 
+def _run_left(jobs: Sequence[Job], report: Report) -> Done:
+    if any(job.clock is ClockKind.REAL for job in jobs):
+        return run_one_after_another(jobs, lambda job: play_job(job, partial(report, job)))
+    if len(jobs) > 1:
+        return run_on_all_cores(jobs)
+    return ((job, run_job(job, partial(report, job))) for job in jobs)
+
+
 def _run_once(jobs: Sequence[Job], record: Record | None) -> list[tuple[Job, Outcome]]:
-    """Each test once, with the course's lines, in the course's order."""
-    is_live = len(jobs) == 1 or any(job.clock is ClockKind.REAL for job in jobs)
-    done = _run(jobs, record, click.echo if is_live else _ignore)
+    """Each test once, with the course's lines in the course's order.
+
+    In real time they come as they are known. Then a history may be judged only after the next test.
+    """
+    printed = Printed()
+    done = _run(jobs, record, printed.line)
+    if any(job.clock is ClockKind.VIRTUAL for job in jobs):
+        done = _in_order(jobs, done)
+    known = {}
+    for job, outcome in done:
+        known[job] = outcome
+        printed.outcome(job, outcome)
+    return [(job, known[job]) for job in jobs]
+
+
+def _in_order(jobs: Sequence[Job], done: Done) -> Done:
     early: dict[Job, Outcome] = {}
-    outcomes: list[tuple[Job, Outcome]] = []
-    variant = None
     for job in jobs:
-        if job.variant != variant:
-            variant = job.variant
-            click.echo(heading(variant))
         while job not in early:
             finished, outcome = next(done)
             early[finished] = outcome
-        outcome = early[job]
-        if not is_live:
-            for line in outcome.lines:
-                click.echo(line)
-        if outcome.failure is not None:
-            print_failure(job, outcome)
-        outcomes.append((job, outcome))
-    return outcomes
+        yield job, early[job]
 
 
 def _run_many(jobs: Sequence[Job], record: Record | None) -> list[tuple[Job, Outcome]]:
@@ -179,5 +188,5 @@ def _progress(total: int) -> Iterator[Callable[[Job, Outcome], None]]:
         yield bar.advance
 
 
-def _ignore(_: str) -> None:
+def _ignore(_job: Job, _line: str) -> None:
     """Nobody watches the lines as they come."""

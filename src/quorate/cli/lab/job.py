@@ -1,13 +1,18 @@
 """One run of one scenario, as it is given to a process, recorded and replayed."""
 
+import os
 import signal
 from collections.abc import Callable
 
 import msgspec
 
+from quorate.cli.lab.judgement import Judgement
 from quorate.lab.edition import Edition
-from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.runner import ClockKind, Outcome, Run, play_scenario
 from quorate.lab.suite import find
+
+_NICENESS = 10
+"""Of a process whose work must not disturb a test that runs in real time."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +43,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return " ".join(words)
 
 
-def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Runs it to its end; see `run_scenario`."""
+def play_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Run:
+    """Runs it to its end, without a judgement on its histories; see `play_scenario`."""
     scenario = find(job.name, job.variant)
     try:
-        return run_scenario(
+        return play_scenario(
             scenario, seed=job.seed, clock=job.clock, edition=job.edition, report=report
         )
     except Exception as error:
@@ -50,6 +55,18 @@ def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome
         raise
 
 
+def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Runs it to its end, and judges its histories."""
+    run = play_job(job, report)
+    return Judgement.on(run.histories).applied_to(run.outcome) if run.histories else run.outcome
+
+
 def prepare_worker() -> None:
     """Begins the life of a process that runs jobs: Ctrl-C is for its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def prepare_judge() -> None:
+    """Begins the life of a process that judges while another one runs jobs in real time."""
+    prepare_worker()
+    os.nice(_NICENESS)

@@ -1,23 +1,60 @@
-"""Runs jobs: in this process one after another, or on all cores."""
+"""Runs jobs: on all cores; or one after another, as real time needs it."""
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
-from quorate.cli.lab.job import Job, prepare_worker, run_job
-from quorate.lab.runner import Outcome
+from quorate.cli.lab.job import Job, prepare_judge, prepare_worker, run_job
+from quorate.cli.lab.judgement import Judgement, judge_packed
+from quorate.lab.packed_history import pack
+from quorate.lab.runner import Outcome, Run
+
+Play = Callable[[Job], Run]
+Judge = Callable[[list[bytes]], Judgement]
 
 
-def run_here(jobs: Sequence[Job], report: Callable[[str], None]) -> Iterator[tuple[Job, Outcome]]:
-    """Runs them one after another.
+def run_one_after_another(
+    jobs: Sequence[Job], play: Play, judge: Judge = judge_packed
+) -> Iterator[tuple[Job, Outcome]]:
+    """Runs them in this process, while a second one judges the histories of those before.
+
+    Each outcome comes when it is final: not before its histories are judged, and never in the
+    middle of a later job.
 
     Args:
         jobs: which.
-        report: is given each line of the course as soon as it is known.
+        play: runs one.
+        judge: judges the histories of one, as they are packed.
     """
-    for job in jobs:
-        yield job, run_job(job, report)
+    # A process of its own, which shares nothing with this one.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=prepare_judge) as executor:
+        unjudged: deque[tuple[Job, Outcome, Future[Judgement]]] = deque()
+        try:
+            for job in jobs:
+                outcome, histories = _play_and_pack(job, play)
+                if histories:
+                    unjudged.append((job, outcome, executor.submit(judge, histories)))
+                else:
+                    yield job, outcome
+                while unjudged and unjudged[0][2].done():
+                    yield _final(*unjudged.popleft())
+            while unjudged:
+                yield _final(*unjudged.popleft())
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _play_and_pack(job: Job, play: Play) -> tuple[Outcome, list[bytes]]:
+    run = play(job)
+    return run.outcome, list(map(pack, run.histories))
+
+
+def _final(job: Job, outcome: Outcome, judgement: Future[Judgement]) -> tuple[Job, Outcome]:
+    return job, judgement.result().applied_to(outcome)
 
 
 def run_on_all_cores(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:

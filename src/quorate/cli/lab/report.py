@@ -12,9 +12,32 @@ from quorate.lab.scenario import Scenario
 from quorate.lab.suite import VARIANTS
 
 
-def heading(variant: str) -> str:
-    """The line above all tests of a variant."""
-    return f"--- {VARIANTS[variant]}"
+class Printed:
+    """What is on the terminal of tests that run once: the course's lines, below headings."""
+
+    def __init__(self) -> None:
+        self._variant = ""
+        self._begun: set[Job] = set()
+
+    def line(self, job: Job, line: str) -> None:
+        """A line of the course, as soon as it is known."""
+        self._begin(job)
+        click.echo(line)
+
+    def outcome(self, job: Job, outcome: Outcome) -> None:
+        """What became of a job; with its lines, if they have not come one by one."""
+        if job not in self._begun:
+            self._begin(job)
+            for line in outcome.lines:
+                click.echo(line)
+        if outcome.failure is not None:
+            print_failure(job, outcome)
+
+    def _begin(self, job: Job) -> None:
+        self._begun.add(job)
+        if job.variant != self._variant:
+            self._variant = job.variant
+            click.echo(f"--- {VARIANTS[job.variant]}")
 
 
 def print_failure(job: Job, outcome: Outcome) -> None:
@@ -54,7 +77,11 @@ def print_summary(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
 
 
 def print_verdict(outcomes: Sequence[tuple[Job, Outcome]], wall_s: float) -> None:
-    """`PASS` or `FAIL`, and how long it took."""
+    """What was judged of clients' histories; `PASS` or `FAIL`, and how long it took."""
+    judged = [outcome.judged for _, outcome in outcomes if outcome.judged]
+    if judged:
+        runs = f"{len(judged)} run{'' if len(judged) == 1 else 's'}"
+        click.echo(f"linearizable: the histories of {runs}, {sum(judged):,} operations")
     failed = any(outcome.failure is not None for _, outcome in outcomes)
     lived = sum(outcome.duration_us for _, outcome in outcomes) / SECOND_US
     is_virtual = any(job.clock is ClockKind.VIRTUAL for job, _ in outcomes)
