@@ -1235,14 +1235,35 @@ def test_a_forwarded_proposal_counts_as_lost_with_its_leader(new_server: type[Se
     assert server.forward_outcomes == [ForwardLost(8)]
 
 
-def test_a_forwarded_proposal_counts_as_lost_with_its_link(new_server: type[Server]) -> None:
+@pytest.mark.parametrize("up", [False, True])
+def test_a_forwarded_proposal_counts_as_lost_with_its_link(
+    up: bool,  # noqa: FBT001  # whether there is a new link already
+    new_server: type[Server],
+) -> None:
     server, _ = forwarding(new_server)
-    server.raft.link_changed(NodeId(2), up=False, now=server.now)
+    server.raft.link_changed(NodeId(2), up=up, now=server.now)
     server.settle()
     assert server.forward_outcomes == []
-    server.raft.link_changed(NodeId(3), up=False, now=server.now)
+    server.raft.link_changed(NodeId(3), up=up, now=server.now)
     server.settle()
     assert server.forward_outcomes == [ForwardLost(8)]
+
+
+def test_over_a_new_link_the_leader_is_asked_for_reads_again_at_once(
+    new_server: type[Server],
+) -> None:
+    """What answers the old request no longer counts."""
+    server = led_by(new_server(settings=PRODUCTION), 3)
+    server.raft.read(5, server.now)
+    server.settle()
+    lost = server.take_one(ReadIndex, to=3)
+    server.raft.link_changed(NodeId(3), up=True, now=server.now)
+    server.settle()
+    asked = server.take_one(ReadIndex, to=3)
+    server.receive(3, ReadIndexAnswer(lost.id, 1, 0))
+    assert server.reads == []
+    server.receive(3, ReadIndexAnswer(asked.id, 1, 0))
+    assert server.reads == [ReadyRead(5, 0)]
 
 
 # ---------------------------------------------------------------------- logs after a snapshot

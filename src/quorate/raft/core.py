@@ -295,7 +295,8 @@ class Raft:
         as a sign that it may have died, so that an election can begin early.
         """
         self._observe(now)
-        if peer == self.leader and not up:
+        if peer == self.leader:
+            self._remote.lose_request_for_reads()
             self._events.forward_outcomes.extend(self._remote.lose_forwards())
         role = self._role
         if isinstance(role, Leader) and peer in role.progress:

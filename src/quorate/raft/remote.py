@@ -85,6 +85,10 @@ class RemoteCalls:
         self._asked = None
         return [ReadyRead(ticket, answer.read_index) for ticket in settled]
 
+    def lose_request_for_reads(self) -> None:
+        """Gives up the request under way: the reads that it covers are asked for again."""
+        self._asked = None
+
     def take_reads(self) -> list[int]:
         """All reads that wait, because this server leads now and can tell itself."""
         reads, self._reads = self._reads, []
