@@ -103,6 +103,7 @@ class Generic(msgspec.Struct, frozen=True, kw_only=True):
             await world.sleep(1_000)
             for server in cluster.all:
                 cluster.start(server)
+                await world.sleep(0)  # on the real clock it has taken time to read a long log
             cluster.connect_all()
         for number, worker in enumerate(workers):
             elements = await worker

@@ -34,11 +34,13 @@ FORWARDING = Settings(
     max_appends_in_flight=1,
     append_timeout_us=100_000,
     forward_timeout_us=300_000,
+    max_committed_bytes=32 * 1024,
     max_chunk_bytes=WHOLE_SNAPSHOT,
 )
 """Of servers for plain clients, whom any of them serves. One request to a follower at a time: it
 carries what came during the one before. Calls that are lost fail soon, so others may be waited for
-less long than over streams."""
+less long than over streams. All servers share one thread, so none may keep it for long: after a
+restart they all apply a long log."""
 ELSEWHERE = msgspec.structs.replace(FORWARDING, forwarding=False)
 """Of servers for clerks: a wrong one refuses."""
 
