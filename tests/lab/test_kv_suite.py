@@ -32,6 +32,8 @@ SAMPLE = {
     "TestPersistPartitionUnreliableLinearizable3A": (26.5, 10199, 997),
 }
 """The handout's seconds, calls and operations of the generic tests."""
+UNRELIABLE_AND_WHOLE = ("TestUnreliable3A", "TestPersistConcurrentUnreliable3A")
+"""Those on an unreliable network that is never cut in two."""
 
 
 def run(
@@ -58,6 +60,8 @@ def test_it_passes(scenario: Scenario) -> None:
     assert all(line.startswith("  ... Passed --") for line in lines)
     if scenario.variant == "clerk" and scenario.name in SAMPLE:
         is_like_the_sample(outcome, "Unreliable" not in scenario.name)
+    if scenario.variant == "plain" and scenario.name in UNRELIABLE_AND_WHOLE:
+        has_the_sample_s_operations(outcome)
 
 
 def is_like_the_sample(outcome: Outcome, reliable: bool) -> None:  # noqa: FBT001 - a helper
@@ -65,10 +69,21 @@ def is_like_the_sample(outcome: Outcome, reliable: bool) -> None:  # noqa: FBT00
     (result,) = outcome.results
     seconds, calls, operations = SAMPLE[outcome.name]
     assert result.duration_us / 1_000_000 <= seconds + 2
-    assert result.operations >= 0.9 * operations
+    has_the_sample_s_operations(outcome)
     if reliable:
         assert result.operations <= 1.8 * operations
         assert result.calls / result.operations <= 1.1 * calls / operations
+
+
+def has_the_sample_s_operations(outcome: Outcome) -> None:
+    """At least about as many, on an unreliable network those of plain clients too.
+
+    There a forwarded write whose call had failed used to wait for its time-out of 300 ms. One in
+    ten did, and the first of these tests had 775 operations, not the 902 that are wanted here.
+    """
+    (result,) = outcome.results
+    *_, operations = SAMPLE[outcome.name]
+    assert result.operations >= 0.9 * operations
 
 
 def test_what_waits_for_snapshots_is_the_part_about_them() -> None:
