@@ -75,11 +75,6 @@ def test_several_tests_run_on_all_cores_and_print_in_order(run_lab: Lab) -> None
     assert titles == 2 * expected
 
 
-def test_tests_that_wait_for_something_are_named(run_lab: Lab) -> None:
-    ended = run_lab("TestSnapshotBasic2D")
-    assert "not run, waiting for snapshots: TestSnapshotBasic2D" in ended.output
-
-
 def test_an_unknown_test_is_a_usage_error(run_lab: Lab) -> None:
     ended = run_lab("9Z")
     assert ended.exit_code == 2

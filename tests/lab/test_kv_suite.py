@@ -14,8 +14,6 @@ from quorate.lab.runner import ClockKind, Outcome, run_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import find
 
-READY = [scenario for scenario in KV_SCENARIOS if not scenario.waits_for]
-
 OURS = {"TestStaleRead3A", "TestOverwritten3A", "TestReplay3A", "TestSessions3A"}
 """Not the course's."""
 SAMPLE = {
@@ -47,7 +45,7 @@ def run(
 
 
 @pytest.mark.parametrize(
-    "scenario", READY, ids=lambda scenario: f"{scenario.name}-{scenario.variant}"
+    "scenario", KV_SCENARIOS, ids=lambda scenario: f"{scenario.name}-{scenario.variant}"
 )
 def test_it_passes(scenario: Scenario) -> None:
     outcome = run(scenario)
@@ -84,12 +82,6 @@ def has_the_sample_s_operations(outcome: Outcome) -> None:
     (result,) = outcome.results
     *_, operations = SAMPLE[outcome.name]
     assert result.operations >= 0.9 * operations
-
-
-def test_what_waits_for_snapshots_is_the_part_about_them() -> None:
-    waiting = [scenario for scenario in KV_SCENARIOS if scenario.waits_for]
-    assert {scenario.part for scenario in waiting} == {"3B"}
-    assert {scenario.waits_for for scenario in waiting} == {"snapshots"}
 
 
 def test_the_generic_tests_run_with_plain_clients_too() -> None:

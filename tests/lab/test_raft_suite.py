@@ -13,8 +13,6 @@ from quorate.lab.runner import ClockKind, Outcome, run_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import find
 
-READY = [scenario for scenario in RAFT_SCENARIOS if not scenario.waits_for]
-
 
 def run(
     scenario: Scenario,
@@ -27,7 +25,7 @@ def run(
 
 
 @pytest.mark.parametrize(
-    "scenario", READY, ids=lambda scenario: f"{scenario.name}-{scenario.variant}"
+    "scenario", RAFT_SCENARIOS, ids=lambda scenario: f"{scenario.name}-{scenario.variant}"
 )
 def test_it_passes(scenario: Scenario) -> None:
     outcome = run(scenario)
@@ -51,12 +49,6 @@ def test_on_the_real_clock_the_same_test_takes_its_real_time() -> None:
     outcome = run(find("TestBasicAgree2B", "production"), clock=ClockKind.REAL)
     assert outcome.failure is None, outcome
     assert outcome.duration_us > 300_000, "an election alone takes that"
-
-
-def test_what_waits_for_snapshots_is_the_part_about_them() -> None:
-    waiting = [scenario for scenario in RAFT_SCENARIOS if scenario.waits_for]
-    assert {scenario.part for scenario in waiting} == {"2D"}
-    assert {scenario.waits_for for scenario in waiting} == {"snapshots"}
 
 
 # --------------------------------------------------------------------- one seed, one run

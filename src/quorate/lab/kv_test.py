@@ -42,6 +42,8 @@ class KvTest:
         plain: bool = False,
         session_limits: SessionLimits | None = None,
     ) -> None:
+        if world.takes_snapshots:
+            max_raft_state = 1
         self.world = world
         self.max_raft_state = max_raft_state
         self.cluster = KvCluster(

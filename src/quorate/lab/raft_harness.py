@@ -73,7 +73,7 @@ class RaftHarness:
         self._world = world
         self._network = world.network
         self._settings = settings
-        self._takes_snapshots = takes_snapshots
+        self._takes_snapshots = takes_snapshots or world.takes_snapshots
         self._lives = [0] * servers
         # For each server: all it has ever delivered, by index. A crash forgets nothing.
         self._logs: list[dict[int, Command]] = [{} for _ in range(servers)]

@@ -1,4 +1,4 @@
-"""The tests of the Raft lab in the course's order, each in two settings of the core."""
+"""The tests of the Raft lab in the course's order, each on several kinds of servers."""
 
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -23,10 +23,12 @@ FIGURE_2 = Settings(election_timeout_us=300_000, pre_vote=False, check_quorum=Fa
 RAFT_VARIANTS = {
     "figure2": "Raft as in Figure 2 of the paper",
     "production": "Raft with PreVote and CheckQuorum",
+    "compacted": "Raft with PreVote and CheckQuorum, and a snapshot after every ten entries",
 }
 """What the variants are."""
 
 RaftTest = Callable[[World, Settings], Coroutine[Any, Any, None]]
+RaftScenario = Callable[[World], Coroutine[Any, Any, None]]
 
 _TESTS: tuple[tuple[str, RaftTest], ...] = (
     ("TestInitialElection2A", raft_elections.initial_election),
@@ -68,22 +70,27 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
 )
 
 
-def _scenarios(variant: str, settings: Settings) -> tuple[Scenario, ...]:
-    return tuple(
-        Scenario(
-            name=name,
-            part=name[-2:],
-            variant=variant,
-            run=partial(_run, test, settings),
-            waits_for="",
-        )
-        for name, test in _TESTS
-    )
+def _scenario(name: str, variant: str, run: RaftScenario) -> Scenario:
+    return Scenario(name=name, part=name[-2:], variant=variant, run=run)
 
 
 async def _run(test: RaftTest, settings: Settings, world: World) -> None:
     await test(world, settings)
 
 
-RAFT_SCENARIOS = _scenarios("figure2", FIGURE_2) + _scenarios("production", PRODUCTION)
-"""All of them, first with nothing but Figure 2."""
+async def _run_compacted(test: RaftTest, world: World) -> None:
+    world.takes_snapshots = True
+    await test(world, PRODUCTION)
+
+
+RAFT_SCENARIOS = (
+    *(_scenario(name, "figure2", partial(_run, test, FIGURE_2)) for name, test in _TESTS),
+    *(_scenario(name, "production", partial(_run, test, PRODUCTION)) for name, test in _TESTS),
+    *(
+        _scenario(name, "compacted", partial(_run_compacted, test))
+        for name, test in _TESTS
+        if not name.endswith("2D")
+    ),
+)
+"""All of them, with nothing but Figure 2 and as in production; at last all again but those that are
+about snapshots anyway, on servers that take them."""

@@ -1,4 +1,4 @@
-"""One test of the course, as a record: what it is called, what it does, what it waits for."""
+"""One test of the course, as a record: what it is called and what it does."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -16,11 +16,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         part: the part of the lab that it grades: `2A` to `2D`, `3A`, `3B`.
         variant: what it runs on, where a test runs on more than one thing, such as `figure2`.
         run: does it; raises `CheckFailedError` where the course's test fails.
-        waits_for: what the product lacks before it can pass; empty if nothing.
     """
 
     name: str
     part: str
     variant: str
     run: Callable[[World], Coroutine[Any, Any, None]]
-    waits_for: str = ""

@@ -33,6 +33,7 @@ class World:
         edition: likewise.
         results: of the parts that have passed.
         histories: what clients have done, to be checked for linearizability after the test.
+        takes_snapshots: whether servers take as many as they can, in a test of something else.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class World:
         self.edition = edition
         self.results: list[Result] = []
         self.histories: list[list[Operation]] = []
+        self.takes_snapshots = False
         self._report = report
         self._seeds = random.Random(seed)
         self.rng = self.new_rng()

@@ -17,7 +17,6 @@ from quorate.cli.lab.report import (
     Printed,
     print_summary,
     print_verdict,
-    print_waiting,
 )
 from quorate.lab.edition import Edition
 from quorate.lab.runner import ClockKind, Outcome
@@ -76,7 +75,6 @@ def lab(
     on where it was.
     """
     begun = time.monotonic()
-    scenarios = _choose(tests, variant)
     jobs = [
         Job(
             name=scenario.name,
@@ -86,15 +84,13 @@ def lab(
             edition=Edition(int(edition)),
         )
         for each in range(seed, seed + count)
-        for scenario in scenarios
-        if not scenario.waits_for
+        for scenario in _choose(tests, variant)
     ]
     unfinished = UNFINISHED if count > 1 and record_path is None else None
     with _record(record_path or unfinished) as record:
         outcomes = _run_many(jobs, record) if count > 1 else _run_once(jobs, record)
     if unfinished is not None:
         unfinished.unlink()
-    print_waiting(scenarios)
     print_verdict(outcomes, time.monotonic() - begun)
     if any(outcome.failure is not None for _, outcome in outcomes):
         ctx.exit(ExitStatus.FAILED)

@@ -1,14 +1,13 @@
 """What `quorate lab` prints besides the course's own lines: failures, summaries, the verdict."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import click
 
 from quorate.cli.lab.job import Job
 from quorate.lab.results import SECOND_US
 from quorate.lab.runner import ClockKind, Outcome
-from quorate.lab.scenario import Scenario
 from quorate.lab.suite import VARIANTS
 
 
@@ -48,16 +47,6 @@ def print_failure(job: Job, outcome: Outcome) -> None:
     for line in outcome.details.splitlines():
         click.echo(f"    {line}")
     click.echo(f"    seed {job.seed}; run it again with: {job.command}")
-
-
-def print_waiting(scenarios: Iterable[Scenario]) -> None:
-    """Which tests cannot pass yet, and why."""
-    waiting: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for scenario in scenarios:
-        if scenario.waits_for:
-            waiting[scenario.waits_for][scenario.name] = None
-    for reason, names in waiting.items():
-        click.echo(f"not run, waiting for {reason}: {', '.join(names)}")
 
 
 def print_summary(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
