@@ -29,6 +29,7 @@ from quorate.raft.messages import (
 from quorate.raft.ready import ForwardLost, ReadyRead
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
+from quorate.raft.transfer import MAX_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ PRODUCTION = Settings(max_chunk_bytes=8)
 PLAIN = Settings(pre_vote=False, check_quorum=False, no_op=False, max_chunk_bytes=8)
 TIMEOUT = PRODUCTION.election_timeout_us
 HEARTBEAT = PRODUCTION.heartbeat_interval_us
-CHUNK_TIMEOUT = 4 * PRODUCTION.append_timeout_us
+RETRY = PRODUCTION.append_timeout_us
 MEMBERS = configuration_of([1, 2, 3])
 DATA = b"twenty bytes of data"
 
@@ -364,13 +365,18 @@ def test_one_piece_is_under_way_at_a_time_and_is_sent_again_when_it_is_lost(
     leader = leader_with_snapshot(new_server, new_disk_state)
     lag(leader, 2)
     leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
-    second = leader.take_one(InstallSnapshot, to=2)
-    leader.elapse(CHUNK_TIMEOUT - 1)
-    assert leader.take(InstallSnapshot, to=2) == []
-    leader.elapse(1)
-    again = leader.take_one(InstallSnapshot, to=2)
-    assert again.id > second.id
-    assert (again.offset, again.data) == (second.offset, second.data)
+    again = second = leader.take_one(InstallSnapshot, to=2)
+    for patience in (1, 2, MAX_PATIENCE, MAX_PATIENCE):
+        leader.elapse(patience * RETRY - 1)
+        assert leader.take(InstallSnapshot, to=2) == []
+        leader.elapse(1)
+        again = leader.take_one(InstallSnapshot, to=2)
+        assert again.id > second.id
+        assert (again.offset, again.data) == (second.offset, second.data)
+    leader.receive(2, written(again))
+    assert leader.take_one(InstallSnapshot, to=2).offset == 16
+    leader.elapse(RETRY)
+    assert leader.take_one(InstallSnapshot, to=2).offset == 16
 
 
 def test_a_new_link_sends_the_piece_again_at_once(
@@ -392,7 +398,7 @@ def test_a_late_answer_to_a_piece_that_was_sent_again_counts(
     leader = leader_with_snapshot(new_server, new_disk_state)
     lag(leader, 2)
     first = leader.take_one(InstallSnapshot, to=2)
-    leader.elapse(CHUNK_TIMEOUT)
+    leader.elapse(RETRY)
     again = leader.take_one(InstallSnapshot, to=2)
     leader.receive(2, written(first))
     assert leader.take_one(InstallSnapshot, to=2).offset == 8
@@ -411,7 +417,7 @@ def test_a_follower_that_lost_what_it_had_begins_again_but_not_in_a_loop(
     second = leader.take_one(InstallSnapshot, to=2)
     leader.receive(2, InstallSnapshotAnswer(second.id, 2, 0))
     assert leader.take(InstallSnapshot, to=2) == []
-    leader.elapse(CHUNK_TIMEOUT)
+    leader.elapse(RETRY)
     assert leader.take_one(InstallSnapshot, to=2).offset == 0
 
 
@@ -428,7 +434,7 @@ def test_heartbeats_and_the_others_go_on_beside_a_transfer(
         assert leader.raft.commit_index == leader.raft.last_index
         leader.elapse(HEARTBEAT)
         assert len(leader.take(AppendEntries, to=2)) == 1
-    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.receive(2, written(leader.take(InstallSnapshot, to=2)[-1]))
     leader.read(5)
     request = leader.take_one(InstallSnapshot, to=2)
     assert leader.reads == [], "that piece was sent before"
@@ -446,7 +452,7 @@ def test_answers_to_pieces_keep_a_leader_in_office(
     lag(leader, 2)
     for _ in range(3):
         leader.elapse(TIMEOUT - HEARTBEAT)
-        leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+        leader.receive(2, written(leader.take(InstallSnapshot, to=2)[-1]))
     leader.elapse(TIMEOUT - 1)
     assert leader.raft.is_leader
     leader.elapse(1)
@@ -481,11 +487,11 @@ def test_a_transfer_goes_on_with_the_same_snapshot_while_that_is_kept(
 
     assert take_a_snapshot() == 13
     leader.take(InstallSnapshot, to=2)
-    leader.elapse(CHUNK_TIMEOUT)
+    leader.elapse(RETRY)
     request = leader.take_one(InstallSnapshot, to=2)
     assert (request.snapshot.index, request.offset) == (10, 8)
     assert take_a_snapshot() == 14
-    leader.elapse(CHUNK_TIMEOUT)
+    leader.elapse(2 * RETRY)
     request = leader.take_one(InstallSnapshot, to=2)
     assert (request.snapshot.index, request.offset) == (14, 0)
     leader.take(AppendEntries, to=2)
@@ -503,7 +509,7 @@ def test_a_transfer_that_is_not_needed_any_more_is_given_up(
     leader.receive(2, AppendEntriesAnswer(probe.id, 2, False, 0, 4, 0))
     assert leader.take_one(InstallSnapshot, to=2).offset == 0
     leader.receive(2, matched(probe))
-    leader.elapse(CHUNK_TIMEOUT)
+    leader.elapse(RETRY)
     assert leader.take(InstallSnapshot, to=2) == []
 
 
@@ -647,11 +653,15 @@ def test_that_it_is_not_needed_is_said_when_the_entries_are_durable(
     assert [answer.next_offset for answer in follower.take(InstallSnapshotAnswer)] == [20]
 
 
-def test_a_snapshot_that_entries_have_overtaken_is_like_one_taken_here(
-    new_server: type[Server], new_disk_state: NewDisk
+@pytest.mark.parametrize("own_snapshot", [False, True])
+def test_a_snapshot_that_entries_have_overtaken_is_of_no_use(
+    own_snapshot: bool,  # noqa: FBT001  # a column of the table above
+    new_server: type[Server],
+    new_disk_state: NewDisk,
 ) -> None:
     """1. The last piece is being written. 2. Meanwhile entries come, beyond what it covers, and
-    are applied. 3. It replaces entries in the log, but not the newer state.
+    are applied; this server may even take a snapshot of the same index itself, whose bytes are
+    others. 3. The state stays, and the log begins where a snapshot of its own says.
     """
     follower = new_server(durable=new_disk_state(log=(1,) * 9), settings=PLAIN, slow_disk=True)
     for number in (0, 1):
@@ -660,11 +670,16 @@ def test_a_snapshot_that_entries_have_overtaken_is_like_one_taken_here(
     send(follower, piece(2))
     follower.receive(2, append_entries(term=1, after=(9, 1), terms=(1, 1, 1), commit=12))
     assert follower.raft.commit_index == 12
+    stored = follower.store_snapshot(10) if own_snapshot else None
+    follower.complete_writes()
+    follower.take(InstallSnapshotAnswer)
     follower.write_chunk()
-    assert follower.installed == []
-    assert follower.raft.snapshot == metadata(10)
-    assert follower.raft.log_start == LogStart(10, 1)
+    assert follower.take_one(InstallSnapshotAnswer).next_offset == 20
+    assert (follower.installed, follower.raft.snapshot.index) == ([], 0)
     assert [entry.index for entry in follower.committed] == list(range(1, 13))
+    if stored is not None:
+        follower.raft.compact(stored.metadata, 33, follower.now)
+        assert follower.raft.snapshot == stored.metadata
 
 
 def test_a_snapshot_that_is_complete_counts_although_its_leader_was_deposed(
@@ -777,7 +792,7 @@ def test_a_follower_that_restarts_begins_again(
     cluster.crash(3)
     cluster.run(HEARTBEAT)
     cluster.restart(3)
-    cluster.run(4 * CHUNK_TIMEOUT)
+    cluster.run(4 * RETRY)
     assert cluster[3].installed == [cluster[1].raft.snapshot]
     assert cluster[3].raft.commit_index == cluster[1].raft.commit_index
 
@@ -983,7 +998,7 @@ def test_the_leader_of_a_server_without_its_snapshot_sends_its_newest(
     }
     cluster = new_cluster(3, settings=PRODUCTION, disks=disks)
     cluster.elect(1)
-    cluster.run(CHUNK_TIMEOUT)
+    cluster.run(RETRY)
     assert cluster[3].installed == [metadata(12)]
     assert cluster[1].snapshots_wanted == []
     cluster.propose(1)
@@ -1007,7 +1022,7 @@ def test_a_leader_without_a_snapshot_asks_for_one_when_a_follower_needs_it(
     assert set(wanted) == {10}
     assert 2 <= len(wanted) <= 7, "with each heartbeat, until there is one"
     cluster[1].compact()
-    cluster.run(CHUNK_TIMEOUT)
+    cluster.run(RETRY)
     assert cluster[3].installed == [cluster[1].raft.snapshot]
     assert cluster[3].raft.commit_index == cluster[1].raft.commit_index
 

@@ -270,9 +270,10 @@ class Raft:
 
         Args:
             received: the piece.
-            next_offset: everything before it is written: `offset + len(data)`. If that is the
-                snapshot's size, it is whole, checked, and durable as this server's newest. 0 if
-                it is of no use, or the disk has no room: the leader begins again.
+            next_offset: everything before it is written: `offset + len(data)`. The snapshot's
+                size: it is whole, checked, and durable as this server's newest, or there is one
+                that covers as much. 0 if it is of no use, or the disk has no room: the leader
+                begins again. A piece at offset 0 always begins a new file.
             now: the present time.
         """
         self._observe(now)
@@ -637,17 +638,17 @@ class Raft:
     def _take_over(self, snapshot: SnapshotMetadata, size: int) -> None:
         """A leader's snapshot is on this server's disk, as its newest.
 
-        Whoever leads now: what a snapshot covers is committed and stays so.
+        Whoever leads now: what a snapshot covers is committed and stays so. One that entries, or
+        a snapshot taken here, have overtaken meanwhile is of no use.
         """
-        if not self._snapshot_is_lost and snapshot.index <= self.snapshot.index:
+        if snapshot.index <= self._delivery.index and not self._snapshot_is_lost:
             return
-        if self._snapshot_is_lost or snapshot.index > self._delivery.index:
-            # "8. Reset state machine using snapshot contents (and load snapshot's cluster
-            # configuration)" (Figure 13).
-            self._snapshot_is_lost = False
-            self._delivery.install(snapshot)
-            self.configuration = snapshot.configuration
-            self.commit_index = max(self.commit_index, snapshot.index)
+        # "8. Reset state machine using snapshot contents (and load snapshot's cluster
+        # configuration)" (Figure 13).
+        self._snapshot_is_lost = False
+        self._delivery.install(snapshot)
+        self.configuration = snapshot.configuration
+        self.commit_index = max(self.commit_index, snapshot.index)
         self._persistence.compact(snapshot, size)
         self._outbox.release()
 

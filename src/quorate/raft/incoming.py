@@ -58,14 +58,15 @@ class IncomingSnapshot:
 
         Args:
             received: the piece.
-            next_offset: everything before it is written; 0 if nothing could be used.
+            next_offset: everything before it is written; 0 if nothing could be used, the
+                snapshot's size if nothing more is needed.
 
         Returns:
             The id of the request to answer: of the newest one that carried this piece.
         """
         assert received == self._writing, "pieces are written one at a time"
         request = received.request
-        assert next_offset in (0, request.offset + len(request.data))
+        assert next_offset in (0, request.offset + len(request.data), request.size)
         self._writing = None
         self._next_offset = next_offset
         if next_offset in (0, request.size):

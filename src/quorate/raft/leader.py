@@ -20,10 +20,6 @@ from quorate.raft.ready import ChunkToSend
 from quorate.raft.settings import Settings
 from quorate.raft.transfer import SnapshotTransfer
 
-CHUNK_TIMEOUTS = 4
-"""A piece of a snapshot counts as lost after so many times `append_timeout_us`. It is much data,
-to be read, sent, written and, with the last piece, to be checked and synced as a whole."""
-
 
 class Leader:
     """Replicates the log to the followers.
@@ -188,9 +184,7 @@ class Leader:
         )
         length = min(self._settings.max_chunk_bytes, transfer.size - transfer.offset)
         self._outbox.send_chunk(ChunkToSend(peer, request, length))
-        transfer.sent(
-            request_id, expires_at=now + CHUNK_TIMEOUTS * self._settings.append_timeout_us
-        )
+        transfer.sent(request_id, now=now, timeout_us=self._settings.append_timeout_us)
 
     def _send_heartbeat(
         self, peer: NodeId, progress: Progress, commit_index: int, now: int

@@ -82,16 +82,17 @@ class Progress:
         """Begins again where the logs match if a request was lost."""
         earliest = self.earliest_expiry()
         if earliest is not None and earliest <= now:
-            self.restart()
+            self._go_back()
 
     def restart(self) -> None:
-        """Forgets what is in flight and begins again after `match_index`.
-
-        If nothing matched yet, the search goes on where it was.
-        """
-        self._slots.clear()
+        """Forgets what is in flight and begins again after `match_index`."""
+        self._go_back()
         if self.transfer is not None:
             self.transfer.restart()
+
+    def _go_back(self) -> None:
+        # If nothing matched yet, the search goes on where it was.
+        self._slots.clear()
         if not self.probing:
             self.probing = True
             self.next_index = self.match_index + 1

@@ -2,7 +2,9 @@
 
 Stop and wait: one piece is under way, and the next goes out when the follower has answered. So a
 slow follower costs its leader one piece of memory and nothing else. A piece that is not answered
-in time is sent again. Which follower needs a snapshot is not decided here.
+in time is sent again, and when it is not answered then either, less and less often: the last one
+takes the follower a while, since it has to check and sync the whole. Which follower needs a
+snapshot is not decided here.
 """
 
 from collections import deque
@@ -13,6 +15,9 @@ from quorate.raft.snapshot import SnapshotMetadata
 
 MAX_REMEMBERED_PIECES = 8
 """Requests to one follower whose answers still count, the newest ones."""
+
+MAX_PATIENCE = 4
+"""A piece that was never answered is sent again after so many times the first time-out."""
 
 
 class _Piece(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +45,7 @@ class SnapshotTransfer:
         self.size = size
         self.offset = 0
         self._expires_at: int | None = None
+        self._patience = 1
         self._pieces: deque[_Piece] = deque(maxlen=MAX_REMEMBERED_PIECES)
 
     @property
@@ -53,20 +59,22 @@ class SnapshotTransfer:
         self.snapshot = snapshot
         self.size = size
         self.offset = 0
-        self._expires_at = None
+        self.restart()
 
     def may_send(self, now: int) -> bool:
         """Whether no piece is under way."""
         return self._expires_at is None or self._expires_at <= now
 
-    def sent(self, request_id: int, *, expires_at: int) -> None:
+    def sent(self, request_id: int, *, now: int, timeout_us: int) -> None:
         """The piece at `offset` is on its way."""
         self._pieces.append(_Piece(request_id, self.snapshot.index, self.size))
-        self._expires_at = expires_at
+        self._expires_at = now + self._patience * timeout_us
+        self._patience = min(2 * self._patience, MAX_PATIENCE)
 
     def restart(self) -> None:
         """What is under way counts as lost: the same piece may be sent again at once."""
         self._expires_at = None
+        self._patience = 1
 
     def answered(self, request_id: int, next_offset: int) -> int:
         """Takes in an answer.
@@ -86,7 +94,7 @@ class SnapshotTransfer:
         if piece.index == self.snapshot.index:
             if self.offset < next_offset <= self.size:
                 self.offset = next_offset
-                self._expires_at = None
+                self.restart()
             elif piece == self._pieces[-1] and 0 <= next_offset < self.offset:
                 self.offset = next_offset
         return piece.index if next_offset == piece.size else 0
