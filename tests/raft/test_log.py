@@ -68,6 +68,63 @@ def test_the_term_of_the_snapshot_counts_when_terms_are_looked_for() -> None:
     assert log.first_index_of_term_at(12) == 11, "the first that the log still holds"
 
 
+def metadata(index: int, term: int) -> SnapshotMetadata:
+    return SnapshotMetadata(index, term, 10 * index, configuration_of([1]))
+
+
+def test_a_log_may_begin_before_its_snapshot_ends() -> None:
+    entries = [entry(index, 2) for index in range(9, 13)]
+    log = RaftLog(LogStart(8, 1), metadata(10, 2), entries)
+    assert (log.first_index, log.last_index) == (9, 12)
+    assert [log.term_at(index) for index in (7, 8, 9)] == [None, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("start", "last"),
+    [((11, 2), 12), ((8, 2), 9), ((8, 3), 12)],
+    ids=["begins behind it", "ends before it ends", "another term there"],
+)
+def test_a_log_that_does_not_fit_its_snapshot_is_our_bug(start: tuple[int, int], last: int) -> None:
+    index, term = start
+    entries = [entry(place, term) for place in range(index + 1, last + 1)]
+    with pytest.raises(AssertionError):
+        RaftLog(LogStart(index, term), metadata(10, 2), entries)
+
+
+def test_a_snapshot_is_never_replaced_by_an_older_one() -> None:
+    log = log_of(2, 2, snapshot=(10, 1))
+    with pytest.raises(AssertionError):
+        log.compact(metadata(9, 1), trailing_bytes=0)
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=10).map(sorted),
+    st.integers(0, 14),
+    st.integers(1, 4),
+    st.integers(0, 5 * (ENTRY_HEADER_BYTES + 1)),
+)
+def test_compaction_is_the_rule_of_figure_13(
+    terms: list[int], index: int, term: int, trailing_bytes: int
+) -> None:
+    """ "6. If existing log entry has same index and term as snapshot's last included entry, retain
+    log entries following it and reply. 7. Discard the entire log."
+    """
+    log = log_of(*terms)
+    before = {place: log.term_at(place) for place in range(len(terms) + 1)}
+    holds = before.get(index) == term or index == 0
+    term = 0 if index == 0 else term
+    log.compact(metadata(index, term), trailing_bytes=trailing_bytes)
+    assert (log.snapshot.index, log.snapshot.term) == (index, term)
+    if not holds:
+        assert (log.start, log.last_index) == (LogStart(index, term), index)
+        return
+    assert log.last_index == len(terms)
+    trailing = min(index, trailing_bytes // (ENTRY_HEADER_BYTES + 1))
+    assert log.start.index == index - trailing
+    for place in range(log.start.index, log.last_index + 1):
+        assert log.term_at(place) == before[place]
+
+
 class Twin:
     """The whole log from index 1 on, snapshot or not, as a list of entries."""
 
