@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from quorate.raft import core
+from quorate.raft.acceptance import Acceptance
 from quorate.raft.configuration import Configuration, NodeId
 from quorate.raft.core import Raft
 from quorate.raft.leader import Leader
@@ -129,7 +130,7 @@ def the_commit_index_passes_the_last_new_entry(patches: pytest.MonkeyPatch) -> N
 
 def a_conflict_is_answered_with_success(patches: pytest.MonkeyPatch) -> None:
     def accept(
-        self: Raft,
+        self: Acceptance,
         sender: NodeId,
         request: AppendEntries,
         *,
@@ -141,7 +142,7 @@ def a_conflict_is_answered_with_success(patches: pytest.MonkeyPatch) -> None:
             sender,
             AppendEntriesAnswer(
                 id=request.id,
-                term=self.current_term,
+                term=self._persistence.current_term,
                 success=True,
                 match_index=min(request.prev_log_index, self._log.last_index),
                 conflict_index=0,
@@ -149,18 +150,18 @@ def a_conflict_is_answered_with_success(patches: pytest.MonkeyPatch) -> None:
             ),
         )
 
-    patches.setattr(Raft, "_refuse_entries", accept)
+    patches.setattr(Acceptance, "refuse", accept)
 
 
 def an_overtaken_request_truncates_what_does_not_conflict(patches: pytest.MonkeyPatch) -> None:
-    take_in = Raft._take_in
+    take_in = Acceptance.take_in
 
-    def exactly(self: Raft, entries: tuple[Entry, ...]) -> None:
-        take_in(self, entries)
+    def exactly(self: Acceptance, entries: tuple[Entry, ...], *, commit_index: int) -> None:
+        take_in(self, entries, commit_index=commit_index)
         if entries and entries[-1].index < self._log.last_index:
-            self._persistence.truncate_from(max(entries[-1].index, self.commit_index) + 1)
+            self._persistence.truncate_from(max(entries[-1].index, commit_index) + 1)
 
-    patches.setattr(Raft, "_take_in", exactly)
+    patches.setattr(Acceptance, "take_in", exactly)
 
 
 # ---------------------------------------------------------------------- reads

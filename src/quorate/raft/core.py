@@ -10,6 +10,7 @@ Where this differs from the paper, and why: docs/raft.md.
 
 import random
 
+from quorate.raft.acceptance import Acceptance
 from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import NodeId
 from quorate.raft.delivery import Delivery
@@ -86,6 +87,7 @@ class Raft:
         self._persistence = Persistence(durable, settings)
         self._log = self._persistence.log
         self._outbox = Outbox(self._persistence, settings, first_request_id)
+        self._acceptance = Acceptance(self._persistence, self._outbox)
         self._votes = Votes(self._persistence, self._outbox)
         self._remote = RemoteCalls(self._outbox, settings)
         self._incoming = IncomingSnapshot()
@@ -507,72 +509,17 @@ class Raft:
 
     def _receive_append_entries(self, sender: NodeId, request: AppendEntries) -> None:
         if request.term < self.current_term:  # "1. Reply false if term < currentTerm"
-            self._refuse_entries(sender, request, conflict_index=0, conflict_term=0)
+            self._acceptance.refuse(sender, request, conflict_index=0, conflict_term=0)
             return
         self._follow(sender)
         if self._snapshot_is_lost:
             self._ask_for_snapshot(sender, request.id)
             return
-        previous = request.prev_log_index
-        # "2. Reply false if log doesn't contain an entry at prevLogIndex whose term matches
-        # prevLogTerm". What a snapshot covers is committed, so it matches.
-        if previous > self._log.last_index:
-            self._refuse_entries(
-                sender, request, conflict_index=self._log.last_index + 1, conflict_term=0
-            )
-            return
-        if previous >= self._log.start.index:
-            term = self._log.term_at(previous)
-            assert term is not None
-            if term != request.prev_log_term:
-                assert previous > self.commit_index, "a committed entry never changes (§5.4)"
-                first = self._log.first_index_of_term_at(previous)
-                self._refuse_entries(sender, request, conflict_index=first, conflict_term=term)
-                return
-        self._take_in(request.entries)
-        # "5. If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last
-        # new entry)".
-        match_index = previous + len(request.entries)
-        self.commit_index = max(self.commit_index, min(request.leader_commit, match_index))
-        answer = AppendEntriesAnswer(
-            id=request.id,
-            term=self.current_term,
-            success=True,
-            match_index=match_index,
-            conflict_index=0,
-            conflict_term=0,
-        )
-        self._outbox.send_after(self._persistence.promise_of_entries(match_index), sender, answer)
-
-    def _take_in(self, entries: tuple[Entry, ...]) -> None:
-        # "3. If an existing entry conflicts with a new one (same index but different terms),
-        # delete the existing entry and all that follow it. 4. Append any new entries not already
-        # in the log". Without a conflict nothing is deleted: the request may be an old one that
-        # was overtaken.
-        for position, entry in enumerate(entries):
-            if entry.index <= self._log.start.index:
-                continue
-            term = self._log.term_at(entry.index)
-            if term == entry.term:
-                continue
-            if term is not None:
-                assert entry.index > self.commit_index, "a committed entry never changes (§5.4)"
-                self._persistence.truncate_from(entry.index)
-            self._persistence.append(entries[position:])
-            return
-
-    def _refuse_entries(
-        self, sender: NodeId, request: AppendEntries, *, conflict_index: int, conflict_term: int
-    ) -> None:
-        answer = AppendEntriesAnswer(
-            id=request.id,
-            term=self.current_term,
-            success=False,
-            match_index=0,
-            conflict_index=conflict_index,
-            conflict_term=conflict_term,
-        )
-        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
+        match_index = self._acceptance.accept(sender, request, commit_index=self.commit_index)
+        if match_index is not None:
+            # "5. If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last
+            # new entry)".
+            self.commit_index = max(self.commit_index, min(request.leader_commit, match_index))
 
     def _follow(self, leader: NodeId) -> None:
         assert not isinstance(self._role, Leader), "at most one leader in a term (§5.2)"
