@@ -375,7 +375,7 @@ def test_one_piece_is_under_way_at_a_time_and_is_sent_again_when_it_is_lost(
         assert (again.offset, again.data) == (second.offset, second.data)
     leader.receive(2, written(again))
     assert leader.take_one(InstallSnapshot, to=2).offset == 16
-    leader.elapse(RETRY)
+    leader.elapse(MAX_PATIENCE * RETRY)
     assert leader.take_one(InstallSnapshot, to=2).offset == 16
 
 
@@ -1025,6 +1025,25 @@ def test_a_leader_without_a_snapshot_asks_for_one_when_a_follower_needs_it(
     cluster.run(RETRY)
     assert cluster[3].installed == [cluster[1].raft.snapshot]
     assert cluster[3].raft.commit_index == cluster[1].raft.commit_index
+
+
+def test_a_transfer_of_what_is_too_old_for_a_follower_by_now_begins_again(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """1. A follower has a part of the snapshot. 2. Entries come to it after all, and it compacts
+    them. 3. It restarts, and cannot read its snapshot any more.
+    """
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.propose()
+    answer_entries(leader, 3)
+    assert leader.compact().index == 13
+    leader.elapse(HEARTBEAT)
+    heartbeat = leader.take(AppendEntries, to=2)[-1]
+    leader.receive(2, SnapshotNeeded(heartbeat.id, heartbeat.term, 12))
+    request = leader.take(InstallSnapshot, to=2)[-1]
+    assert (request.snapshot.index, request.offset) == (13, 0)
 
 
 # ---------------------------------------------------------------------- a snapshot of each entry

@@ -36,6 +36,7 @@ def test_one_piece_at_a_time() -> None:
 
 
 def test_what_is_not_answered_is_sent_less_and_less_often() -> None:
+    """Also what comes then, until the link is a new one: it may just be slow."""
     transfer = new_transfer()
     now = 0
     pauses = []
@@ -49,6 +50,9 @@ def test_what_is_not_answered_is_sent_less_and_less_often() -> None:
     assert MAX_PATIENCE == 4
     transfer.answered(1, PIECE)
     send(transfer, 6, now)
+    assert transfer.expires_at == now + MAX_PATIENCE * TIMEOUT
+    transfer.restart()
+    send(transfer, 7, now)
     assert transfer.expires_at == now + TIMEOUT
 
 

@@ -168,10 +168,11 @@ class Leader:
             transfer = progress.transfer = SnapshotTransfer(newest, size)
         if not transfer.may_send(now):
             return
-        if transfer.snapshot.index < newest.index and (
-            transfer.offset == 0 or transfer.snapshot.index < self._persistence.previous_index
-        ):
-            # Nothing is lost by it, or the older one is not kept any more.
+        # A newer one is sent if nothing is lost by that, or if the older one is of no use, because
+        # it is not kept any more or covers less than the follower has asked for.
+        oldest_of_use = max(self._persistence.previous_index, progress.needed_index)
+        index = transfer.snapshot.index
+        if index < newest.index and (transfer.offset == 0 or index < oldest_of_use):
             transfer.replace(newest, size)
         request_id = self._outbox.take_id()
         request = InstallSnapshot(

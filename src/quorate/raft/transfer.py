@@ -2,9 +2,8 @@
 
 Stop and wait: one piece is under way, and the next goes out when the follower has answered. So a
 slow follower costs its leader one piece of memory and nothing else. A piece that is not answered
-in time is sent again, and when it is not answered then either, less and less often: the last one
-takes the follower a while, since it has to check and sync the whole. Which follower needs a
-snapshot is not decided here.
+in time is sent again; but then the pieces are given more time from there on, for a slow link or
+disk would else be sent each of them twice. Which follower needs a snapshot is not decided here.
 """
 
 from collections import deque
@@ -17,7 +16,7 @@ MAX_REMEMBERED_PIECES = 8
 """Requests to one follower whose answers still count, the newest ones."""
 
 MAX_PATIENCE = 4
-"""A piece that was never answered is sent again after so many times the first time-out."""
+"""The time-out of a piece becomes at most so many times what it was at first."""
 
 
 class _Piece(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +58,7 @@ class SnapshotTransfer:
         self.snapshot = snapshot
         self.size = size
         self.offset = 0
-        self.restart()
+        self._expires_at = None
 
     def may_send(self, now: int) -> bool:
         """Whether no piece is under way."""
@@ -68,11 +67,12 @@ class SnapshotTransfer:
     def sent(self, request_id: int, *, now: int, timeout_us: int) -> None:
         """The piece at `offset` is on its way."""
         self._pieces.append(_Piece(request_id, self.snapshot.index, self.size))
+        if self._expires_at is not None:
+            self._patience = min(2 * self._patience, MAX_PATIENCE)
         self._expires_at = now + self._patience * timeout_us
-        self._patience = min(2 * self._patience, MAX_PATIENCE)
 
     def restart(self) -> None:
-        """What is under way counts as lost: the same piece may be sent again at once."""
+        """The link is a new one: the same piece may be sent again at once."""
         self._expires_at = None
         self._patience = 1
 
@@ -94,7 +94,7 @@ class SnapshotTransfer:
         if piece.index == self.snapshot.index:
             if self.offset < next_offset <= self.size:
                 self.offset = next_offset
-                self.restart()
+                self._expires_at = None
             elif piece == self._pieces[-1] and 0 <= next_offset < self.offset:
                 self.offset = next_offset
         return piece.index if next_offset == piece.size else 0
