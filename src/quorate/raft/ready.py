@@ -91,7 +91,12 @@ class ChunkToSend(msgspec.Struct, frozen=True):
 
 
 class ReceivedChunk(msgspec.Struct, frozen=True):
-    """A piece of the leader's snapshot, to be written; then `Raft.chunk_written`."""
+    """A piece of the leader's snapshot, to be written; then `Raft.chunk_written`.
+
+    It is the next one of the snapshot that it belongs to, and there is no other before that call.
+    At offset 0 a new file begins, whatever there is of the same snapshot: another leader has the
+    same state in other bytes.
+    """
 
     sender: NodeId
     request: InstallSnapshot
@@ -158,9 +163,10 @@ class Events(msgspec.Struct):
 
     Attributes:
         snapshot: a snapshot that has come from the leader and is on this server's disk: the
-            state is to be replaced by it, before `committed` goes on behind it.
+            state is to be replaced by it. `committed` goes on behind it after
+            `Raft.snapshot_restored`. If another one comes before that, only the newer one counts.
         snapshot_wanted: a follower needs a snapshot, and this leader has none of at least this
-            index: one is to be taken. 0 if not.
+            index: one is to be taken. 0 if not. It comes again until there is one.
         committed: entries to be applied, consecutive across all of one life but for snapshots.
         reads: reads that may be served once their index is applied.
         forwarded: proposals of other servers, for this leader to propose.

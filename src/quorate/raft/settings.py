@@ -10,7 +10,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         election_timeout_us: the least time without a leader before an election; each wait is
             drawn from [1, 2) times this. Also how long a leader goes on without a majority.
         heartbeat_interval_us: how long a leader stays silent towards a follower at most.
-        append_timeout_us: after this time an unanswered AppendEntries counts as lost.
+        append_timeout_us: after this time an unanswered AppendEntries counts as lost, and at
+            first a piece of a snapshot too.
         forward_timeout_us: after this time an unanswered forwarded proposal counts as lost.
         max_appends_in_flight: AppendEntries with entries that may be unanswered, per follower.
         max_append_bytes: entries in one AppendEntries, with their headers; one always fits.
