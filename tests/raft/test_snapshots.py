@@ -500,6 +500,25 @@ def test_a_transfer_goes_on_with_the_same_snapshot_while_that_is_kept(
     assert leader.take_one(AppendEntries, to=2).prev_log_index == 14
 
 
+def test_a_follower_that_has_a_snapshot_and_already_needs_a_newer_one_gets_it(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """Its story: 1. The last piece is under way. 2. The leader compacts. 3. The follower has the
+    whole, but not what comes behind. 4. The leader went on from the end of the old snapshot, with
+    a piece of no bytes.
+    """
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    for _ in range(2):
+        leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.propose()
+    answer_entries(leader, 3)
+    assert leader.compact().index == 13
+    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    request = leader.take_one(InstallSnapshot, to=2)
+    assert (request.snapshot.index, request.offset) == (13, 0)
+
+
 def test_a_transfer_that_is_not_needed_any_more_is_given_up(
     new_server: type[Server], new_disk_state: NewDisk
 ) -> None:
@@ -1025,6 +1044,42 @@ def test_a_leader_without_a_snapshot_asks_for_one_when_a_follower_needs_it(
     cluster.run(RETRY)
     assert cluster[3].installed == [cluster[1].raft.snapshot]
     assert cluster[3].raft.commit_index == cluster[1].raft.commit_index
+
+
+def test_nobody_is_asked_for_a_snapshot_that_could_not_be_taken_yet(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """A new leader does not know yet what is committed; the follower asks again."""
+    leader = new_server(durable=new_disk_state(log=(1,) * 12), settings=PLAIN)
+    leader.win_election()
+    probe = leader.take_one(AppendEntries, to=2)
+    leader.receive(2, SnapshotNeeded(probe.id, probe.term, 10))
+    assert leader.snapshots_wanted == []
+    leader.propose()
+    answer_entries(leader, 3)
+    assert leader.snapshots_wanted == []
+    leader.elapse(HEARTBEAT)
+    heartbeat = leader.take(AppendEntries, to=2)[-1]
+    leader.receive(2, SnapshotNeeded(heartbeat.id, heartbeat.term, 10))
+    assert leader.snapshots_wanted == [10]
+
+
+def test_only_the_newest_answer_tells_whether_a_follower_needs_a_snapshot(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    probe = leader.take_one(AppendEntries, to=2)
+    leader.elapse(HEARTBEAT)
+    heartbeat = leader.take_one(AppendEntries, to=2)
+    leader.receive(2, SnapshotNeeded(heartbeat.id, heartbeat.term, 10))
+    leader.receive(2, matched(probe))
+    assert leader.take_one(InstallSnapshot, to=2).offset == 0
+    assert leader.take(AppendEntries, to=2) == [], "the probe was answered by an earlier life"
+    leader.elapse(HEARTBEAT)
+    leader.receive(2, matched(leader.take_one(AppendEntries, to=2)))
+    leader.receive(2, SnapshotNeeded(heartbeat.id, heartbeat.term, 10))
+    leader.propose()
+    assert len(leader.take_one(AppendEntries, to=2).entries) == 1
 
 
 def test_a_transfer_of_what_is_too_old_for_a_follower_by_now_begins_again(
