@@ -342,3 +342,38 @@ def test_power_or_process_may_go_again_and_again(seed: int) -> None:
         else:
             disk.kill()
     live(disk, rng, possible, steps=0)
+
+
+def damage_newest(disk: MemoryDisk, rng: random.Random) -> None:
+    names = [name for name in disk.names() if name.endswith(".snapshot")]
+    if names:
+        file = disk.open(names[-1])
+        at = rng.randrange(file.size)
+        file.write_at(at, bytes([file.read_at(at, 1)[0] ^ 0x10]))
+        file.sync()
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_damaged_snapshot_never_makes_a_node_forget_how_far_it_went(seed: int) -> None:
+    """It may have told others that it has all of this, and its vote has to keep to that."""
+    rng = random.Random(seed)
+    disk = initialized_disk()
+    possible = Possible()
+    for _ in range(rng.randint(1, 4)):
+        disk.stop_after(rng.randint(20, 250))
+        with contextlib.suppress(StoppedError):
+            live(disk, rng, possible, steps=60)
+        disk.crash(rng)
+    damage_newest(disk, rng)
+    state = open_store(disk).take_durable_state()
+    last = state.entries[-1].index if state.entries else state.start.index
+    assert any(
+        (log.term, log.vote, log.last) == (state.term, state.voted_for, last)
+        and all(each in state.entries for each in log.entries if each.index > snapshot.end[0])
+        for snapshot in possible.snapshots
+        for log in (joined(other, snapshot) for other in possible.logs)
+    )
+    if not state.snapshot_is_lost:
+        assert state.start.index <= state.snapshot.index <= last
+    disk.crash(rng)
+    assert open_store(disk).take_durable_state() == state
