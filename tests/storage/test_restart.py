@@ -5,12 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
+from quorate.codec.snapshot import (
+    SnapshotEnd,
+    SnapshotHeader,
+    SnapshotPart,
+    encode_snapshot_record,
+)
 from quorate.raft.configuration import Configuration, Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import DurableState, LogWrite
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.storage.errors import CorruptionError, UnsupportedFormatError
+from quorate.storage.frames import encode_frame, frame_offset
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
 from quorate.storage.segments import segment_name, segment_numbers
 from quorate.storage.snapshot_file import FORMAT_VERSION
@@ -201,6 +207,22 @@ def test_an_older_snapshot_will_not_do_if_the_damaged_one_went_further_than_the_
     assert state.entries == ()
 
 
+def test_the_log_will_do_if_older_snapshots_are_damaged_too() -> None:
+    disk, store = store_with(LogWrite(1, 1, None, entries(1, 10)))
+    take(store, 3)
+    disk.stop_after(4)
+    with pytest.raises(StoppedError):
+        take(store, 8)
+    disk.kill()
+    damage(disk, 8)
+    damage(disk, 3)
+    store = reopen(disk)
+    (warning,) = store.warnings
+    assert snapshot_name(LogStart(3, 1)) in warning
+    assert snapshot_name(LogStart(8, 1)) in warning
+    assert store.take_durable_state().entries == entries(1, 10)
+
+
 def lost_store() -> tuple[MemoryDisk, Store]:
     disk, store = store_with(LogWrite(1, 2, NodeId(2), entries(1, 10)))
     take(store, 6)
@@ -313,6 +335,9 @@ def snapshot_file() -> tuple[str, bytes]:
 
 NAME, DATA = snapshot_file()
 
+HEADER = encode_snapshot_record(SnapshotHeader(FORMAT_VERSION, metadata(6)))
+END = encode_snapshot_record(SnapshotEnd(0, 0))
+
 DAMAGES: dict[str, Callable[[int], bytes]] = {
     "all bits": lambda at: DATA[:at] + bytes([DATA[at] ^ 0xFF]) + DATA[at + 1 :],
     "lowest bit": lambda at: DATA[:at] + bytes([DATA[at] ^ 1]) + DATA[at + 1 :],
@@ -339,6 +364,25 @@ def test_any_damage_anywhere_is_found(kind: str) -> None:
         store = reopen(disk)
         assert store.take_durable_state().snapshot_is_lost
         assert NAME in store.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([b"no header", END], "not the header of a snapshot"),
+        ([HEADER, b"section"], "not the end of a snapshot"),
+        ([HEADER], "the header of a frame does not match"),
+        ([HEADER, b"section", encode_snapshot_record(SnapshotEnd(2, 0))], "2 sections should be"),
+        ([HEADER, b"section", encode_snapshot_record(SnapshotEnd(1, 0))], "do not belong together"),
+    ],
+)
+def test_frames_that_are_no_snapshot_are_damage(frames: list[bytes], reason: str) -> None:
+    disk, _ = store_with(LogWrite(1, 1, None, entries(1, 10)))
+    file = disk.create(NAME)
+    for sequence, contents in enumerate(frames, start=1):
+        offset = frame_offset(file.size)
+        file.write_at(offset, encode_frame(contents, sequence=sequence, offset=offset))
+    assert reason in reopen(disk).warnings[0]
 
 
 def test_bytes_behind_the_end_are_damage() -> None:

@@ -166,6 +166,22 @@ def test_all_goes_if_the_log_does_not_hold_the_entry_that_it_is_to_begin_after()
     assert reopen(disk)[1].entries == (entry(101, 7, b"other"),)
 
 
+def test_the_term_at_the_new_beginning_may_be_one_of_many_that_came_in_one_write() -> None:
+    """As a follower gets them that has missed some elections."""
+    terms = (1, 1, 2, 4, 4, 7)
+    entries = [entry(index, term) for index, term in enumerate(terms, start=1)]
+    for index, term in enumerate(terms, start=1):
+        disk = MemoryDisk()
+        log = new_log(disk)
+        save(log, write(7, *entries), write(7, start=(index, term)))
+        assert reopen(disk)[1].entries == tuple(entries[index:])
+        for another in {1, 2, 4, 7} - {term}:
+            disk = MemoryDisk()
+            log = new_log(disk)
+            save(log, write(7, *entries), write(7, start=(index, another)))
+            assert reopen(disk)[1].entries == ()
+
+
 def test_a_write_may_move_the_beginning_and_begin_a_segment() -> None:
     disk = MemoryDisk()
     log = new_log(disk)

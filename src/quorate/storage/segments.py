@@ -39,7 +39,7 @@ def segment_numbers(disk: Disk) -> list[int]:
 
 def remove_unfinished(disk: Disk) -> None:
     """Delete what a crash left of segments that were being made."""
-    for name in {SPARE, FRESH}.intersection(disk.names()):
+    for name in sorted({SPARE, FRESH}.intersection(disk.names())):
         disk.remove(name)
 
 

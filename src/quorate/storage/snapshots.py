@@ -128,7 +128,7 @@ class Snapshots:
         self._previous: _Complete | None = None
         self._own: _Own | None = None
         self._incoming: _Incoming | None = None
-        for name in {OWN, RECEIVED}.intersection(disk.names()):
+        for name in sorted({OWN, RECEIVED}.intersection(disk.names())):
             disk.remove(name)
         if newest is not None:
             end = LogStart(newest.metadata.index, newest.metadata.term)
