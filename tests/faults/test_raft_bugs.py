@@ -16,11 +16,11 @@ STALE = "a read by .* began at"
 
 BUGS = [
     (plants.the_vote_is_not_persisted, NOT_DURABLE, 1),
-    (plants.a_newer_term_is_not_persisted, NOT_DURABLE, 1),
+    (plants.a_newer_term_is_not_persisted, NOT_DURABLE, 2),
     (plants.a_follower_answers_before_its_write_is_durable, NOT_DURABLE, 1),
     (plants.a_leader_counts_itself_before_its_write_is_durable, NOT_DURABLE, 2),
     (plants.an_old_write_vouches_for_truncated_entries, NOT_DURABLE, 14),
-    (plants.a_truncation_does_not_lower_the_durable_index, NOT_DURABLE, 3),
+    (plants.a_truncation_does_not_lower_the_durable_index, NOT_DURABLE, 4),
     (plants.entries_of_old_terms_are_committed_by_counting, f"by counting|{LOST}", 1),
     (plants.half_of_the_servers_are_a_majority, NOT_DURABLE, 1),
     (plants.a_vote_is_given_to_one_whose_log_is_behind, LOST, 2),
