@@ -254,7 +254,7 @@ class Invariants:
             term=raft.current_term,
             commit_index=raft.commit_index,
             handed_out=raft.commit_index,
-            restoring=raft.snapshot_is_lost,
+            restoring=raft.snapshot.index > 0,
             snapshot_index=raft.snapshot.index,
             terms=self._terms(server),
         )
@@ -541,7 +541,7 @@ class World:
                 self.states[me] = self.states[me].after(entry)
             if entry.index > self._base:
                 self.invariants.check_state(self.states[me])
-        if events.snapshot_wanted:
+        if events.snapshot_wanted and me not in self.restoring:
             assert self.states[me].index >= events.snapshot_wanted
             self.begin_snapshot(server)
         if events.committed and self.climate.at_once:
@@ -655,12 +655,8 @@ class World:
     def restart(self, node: int) -> None:
         """A server comes back."""
         self.cluster.restart(node)
-        server = self.cluster[node]
-        if server.disk.newest is not None:
-            self._load(server, server.disk.newest.metadata)
-        else:
-            self.states[node] = State.first(0)
-        self.invariants.restarted(server)
+        self.states[node] = State.first(0)
+        self.invariants.restarted(self.cluster[node])
 
     # ------------------------------------------------------------------ trouble
 

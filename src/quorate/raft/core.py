@@ -95,6 +95,7 @@ class Raft:
         self._snapshot_is_lost = durable.snapshot_is_lost
         self._delivery = Delivery(self._log, max_bytes=settings.max_committed_bytes)
         if durable.snapshot.index > 0 and not durable.snapshot_is_lost:
+            # The layer above begins with nothing.
             self._delivery.install(durable.snapshot)
         self._role: Role = Follower(election_deadline=self._new_election_deadline())
 

@@ -162,8 +162,8 @@ class Events(msgspec.Struct):
     """What has become known for the layer above; each list is in order.
 
     Attributes:
-        snapshot: a snapshot that has come from the leader and is on this server's disk: the
-            state is to be replaced by it. `committed` goes on behind it after
+        snapshot: a snapshot on this server's disk, which was there at the start or has come from
+            the leader: the state is to be replaced by it. `committed` goes on behind it after
             `Raft.snapshot_restored`. If another one comes before that, only the newer one counts.
         snapshot_wanted: a follower needs a snapshot, and this leader has none of at least this
             index: one is to be taken. 0 if not. It comes again until there is one.
