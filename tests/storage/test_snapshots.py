@@ -359,6 +359,20 @@ def test_the_first_piece_of_another_snapshot_begins_that_one(disk: Disk) -> None
     store.close()
 
 
+def test_the_first_piece_begins_anew_also_if_it_is_of_the_same_snapshot(disk: Disk) -> None:
+    """Another leader may have sent what there is. Repeated pieces of one do not come here."""
+    store = new_store(disk)
+    one = file_of(whole(8, b"a" * 600, b"b" * 600))
+    other = file_of(whole(8, b"b" * 600, b"a" * 600))
+    size = len(one)
+    assert store.snapshots.receive(metadata(8), size, 0, one[:200]) == 200
+    assert store.snapshots.receive(metadata(8), size, 200, one[200:700]) == 700
+    assert store.snapshots.receive(metadata(8), size, 0, other[:300]) == 300
+    assert store.snapshots.receive(metadata(8), size, 300, other[300:]) == size
+    assert list(store.snapshots.sections()) == [b"b" * 600, b"a" * 600]
+    store.close()
+
+
 @pytest.mark.parametrize("change", [0, 30, 200, -1])
 def test_a_damaged_transfer_is_thrown_away_and_can_begin_anew(disk: Disk, change: int) -> None:
     store = new_store(disk)

@@ -179,9 +179,10 @@ class Snapshots:
     def receive(self, metadata: SnapshotMetadata, size: int, offset: int, data: bytes) -> int:
         """Write a piece of a snapshot that a leader sends.
 
-        A piece of another snapshot than the one under way begins that one anew, if it is its
-        first. A piece that is not the next one changes nothing. A file that is complete but is
-        not a whole, undamaged snapshot is thrown away.
+        The first piece begins a new file, whatever there is of the same snapshot: it may come
+        from another leader, where the same state has other bytes. Any other piece changes nothing
+        if it is not the next one. A file that is complete but is not a whole, undamaged snapshot
+        is thrown away.
 
         Args:
             metadata: what the snapshot covers.
@@ -204,7 +205,7 @@ class Snapshots:
         if is_another and offset > 0:
             return 0
         try:
-            if incoming is None or is_another:
+            if incoming is None or offset == 0:
                 self._give_up_incoming()
                 file = self._disk.create(RECEIVED)
                 incoming = self._incoming = _Incoming(metadata, size, file, PacedFile(file))
