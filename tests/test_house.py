@@ -30,6 +30,7 @@ from quorate.raft.settings import Settings
 from quorate.replica import state_machine
 from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
+from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime import complaints, driver, keepalive, log_writer, peer_links, server
 from quorate.storage import frames, segments, snapshot_file
 from quorate.wire import peer_hello, peer_link
@@ -73,7 +74,7 @@ def test_the_architecture_page_has_every_folder() -> None:
 def shown(name: str, value: float) -> str:
     """A limit's default as the page writes it."""
     lower = name.lower()
-    if lower.endswith(("_bytes", "_size", "contents")):
+    if lower.endswith(("_bytes", "_size", "contents", "_state")):
         for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
             if value > size - 2:
                 return f"{round(value / size):,} {unit}"
@@ -98,6 +99,7 @@ def test_defaults_are_written_for_people() -> None:
         NodeLimits(),
         SessionLimits(),
         ReplicaLimits(),
+        SnapshotSettings(),
         Settings(),
         ClerkSettings(),
         ReplyLimits(),
