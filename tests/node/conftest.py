@@ -2,8 +2,9 @@
 
 Nothing moves by itself. Time passes when a test says so; messages are delivered by `settle`, unless
 the test cut their link, loses them or holds them back; a write is on the disk at once, unless that
-disk is stalled. Clients are raw connections: bytes in, bytes out. As a real driver does, a client's
-bytes stay unread while the node is congested. Only the public interface of the node is used.
+disk is stalled, and so is what is to be done with snapshots. Clients are raw connections: bytes in,
+bytes out. As a real driver does, a client's bytes stay unread while the node is congested. Only the
+public interface of the node is used.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -18,22 +20,29 @@ import msgspec
 import pytest
 
 from quorate.codec.peer import decode_message, encode_message
+from quorate.codec.snapshot import SnapshotPart
 from quorate.node.limits import NodeLimits
-from quorate.node.node import Node
+from quorate.node.node import Node, NodeReady
 from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
-from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.configuration import Member, NodeId
 from quorate.raft.messages import PeerMessage
-from quorate.raft.ready import DurableState, LogWrite
+from quorate.raft.ready import ChunkToSend, DurableState, LogWrite, ReceivedChunk
 from quorate.raft.settings import Settings
-from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.sessions import SessionLimits
+from quorate.replica.snapshot_taker import SnapshotSettings
+from quorate.storage.errors import DiskFullError
+from quorate.storage.memory_disk import MemoryDisk
+from quorate.storage.snapshots import Snapshots
+from quorate.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 SECOND = 1_000_000
+SEGMENT_SIZE = 32 * 1024
+"""Of the log on the disk."""
 MANY_TURNS = 10_000
 """More than a cluster takes to come to rest in any of these tests."""
 
@@ -54,32 +63,61 @@ class Packet(msgspec.Struct, frozen=True):
 
 
 class Disk:
-    """What is durable at one server, and the one write that is not yet.
+    """A real store on a disk in memory, the one write that is not yet durable, and snapshot work.
 
     A write is durable as a whole or not at all; one that a crash meets is lost.
     """
 
-    def __init__(self, state: DurableState) -> None:
-        self.state = state
+    def __init__(self, me: NodeId, members: tuple[Member, ...]) -> None:
+        self.files = MemoryDisk()
         self.pending: LogWrite | None = None
         self.is_stalled = False
+        self.snapshot_work: deque[Callable[[], list[Packet]]] = deque()
+        """What is to be done with snapshots, in order; each yields messages."""
+        self.snapshots_are_stalled = False
+        self.store: Store
+        Store.initialize(
+            self.files,
+            cluster_id="cluster",
+            node=me,
+            data_id=f"data-{me}",
+            members=members,
+            segment_size=SEGMENT_SIZE,
+        )
+
+    def open(self) -> DurableState:
+        """What it holds for a server that starts."""
+        self.pending = None
+        self.snapshot_work.clear()
+        self.store = Store.open(self.files, segment_size=SEGMENT_SIZE)
+        return self.store.take_durable_state()
 
     def complete(self) -> int:
         """Makes the write durable; returns its number."""
         assert self.pending is not None
         write, self.pending = self.pending, None
-        kept = self.state.entries
-        if write.entries:
-            kept = kept[: write.entries[0].index - 1]
-        self.state = DurableState(
-            write.term, write.voted_for, self.state.snapshot, kept + write.entries
-        )
+        if self.store.needs_next_segment:
+            self.store.prepare_next_segment()
+        self.store.append(write)
+        self.store.sync()
+        if self.store.needs_cleaning:
+            self.store.remove_dead_segments()
         return write.number
 
     @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots that it holds."""
+        return self.store.snapshots
+
+    @property
     def size(self) -> int:
-        """What it holds, in bytes of data."""
-        return sum(len(entry.data) for entry in self.state.entries)
+        """How much Raft state it holds, in bytes."""
+        return self.store.raft_state_bytes
+
+    @property
+    def used(self) -> int:
+        """How many bytes all of its files have."""
+        return sum(self.files.open(name).size for name in self.files.names())
 
 
 class Client:
@@ -168,7 +206,6 @@ class Server:
     def __init__(self, cluster: Cluster, me: NodeId, disk: Disk) -> None:
         self.me = me
         self.disk = disk
-        self.boot = 0
         self.clients: dict[int, Client] = {}
         self.has_input = True
         """Whether something has happened to it since its last turn."""
@@ -187,13 +224,12 @@ class Server:
 
     def start(self) -> None:
         """Starts on what its disk holds."""
-        self.boot += 1
         self.has_input = True
-        self.disk.pending = None
+        durable = self.disk.open()
         self.node = Node(
             self.me,
-            boot=self.boot,
-            durable=self.disk.state,
+            boot=self.disk.store.identity.boot,
+            durable=durable,
             rng=self._cluster.rng,
             now=self._cluster.now,
             settings=self._cluster.node_settings,
@@ -259,11 +295,59 @@ class Server:
         if ready.write is not None:
             assert self.disk.pending is None, "at most one write is on its way"
             self.disk.pending = ready.write
+        self._plan_snapshot_work(ready)
         self.has_input |= any(
             client.unread and not self.node.is_congested(client.id)
             for client in self.clients.values()
         )
         return [Packet(self.me, envelope.to, envelope.message) for envelope in ready.messages]
+
+    def _plan_snapshot_work(self, ready: NodeReady) -> None:
+        work = self.disk.snapshot_work
+        if ready.snapshot_part is not None:
+            work.append(partial(self._write_part, ready.snapshot_part))
+        work.extend(partial(self._read_chunk, chunk) for chunk in ready.chunks_to_send)
+        work.extend(partial(self._write_chunk, chunk) for chunk in ready.received_chunks)
+        if ready.restore_from is not None:
+            work.append(partial(self._restore, self.disk.snapshots.sections()))
+
+    def work_on_snapshots(self) -> list[Packet] | None:
+        """Does the next piece of work; what it sent to others, None if there is nothing to do."""
+        if not self.disk.snapshot_work:
+            return None
+        self.has_input = True
+        return self.disk.snapshot_work.popleft()()
+
+    def _write_part(self, part: SnapshotPart) -> list[Packet]:
+        try:
+            stored = self.disk.snapshots.write(part)
+        except DiskFullError:
+            self.node.snapshot_failed(self.now)
+        else:
+            self.node.snapshot_written(stored, self.now)
+        return []
+
+    def _read_chunk(self, chunk: ChunkToSend) -> list[Packet]:
+        request = chunk.request
+        data = self.disk.snapshots.read(request.snapshot.index, request.offset, chunk.length)
+        if data is None:
+            return []
+        return [Packet(self.me, chunk.to, msgspec.structs.replace(request, data=data))]
+
+    def _write_chunk(self, chunk: ReceivedChunk) -> list[Packet]:
+        request = chunk.request
+        next_offset = self.disk.snapshots.receive(
+            request.snapshot, request.size, request.offset, request.data
+        )
+        self.node.chunk_written(chunk, next_offset, self.now)
+        return []
+
+    def _restore(self, sections: Iterator[bytes]) -> list[Packet]:
+        section = next(sections, None)
+        if section is not None:
+            self.node.restore(section, self.now)
+            self.disk.snapshot_work.appendleft(partial(self._restore, sections))
+        return []
 
     def complete_write(self) -> bool:
         """The write on its way becomes durable; whether there was one."""
@@ -283,6 +367,7 @@ class Cluster:
         limits: of all nodes.
         session_limits: the replicated ones.
         settings: of Raft.
+        snapshots: when and how fast they are taken.
         seed: of the election timeouts.
     """
 
@@ -293,12 +378,14 @@ class Cluster:
         limits: NodeLimits | None = None,
         session_limits: SessionLimits | None = None,
         settings: Settings | None = None,
+        snapshots: SnapshotSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.rng = random.Random(seed)
         self.node_settings = NodeSettings(
             raft=settings or Settings(),
             sessions=session_limits or SessionLimits(),
+            snapshots=snapshots or SnapshotSettings(),
             limits=limits or NodeLimits(),
         )
         self.now = 0
@@ -312,11 +399,8 @@ class Cluster:
         """Which packets wait in `held` until `release`."""
         self.down: set[NodeId] = set()
         ids = [NodeId(number) for number in range(1, size + 1)]
-        members = [Member(node, f"peer:{node}", f"client:{node}") for node in ids]
-        snapshot = SnapshotMetadata(0, 0, 0, Configuration(tuple(members)))
-        self.servers = {
-            node: Server(self, node, Disk(DurableState(0, None, snapshot))) for node in ids
-        }
+        members = tuple(Member(node, f"peer:{node}", f"client:{node}") for node in ids)
+        self.servers = {node: Server(self, node, Disk(node, members)) for node in ids}
 
     # ------------------------------------------------------------------ who is who
 
@@ -352,6 +436,10 @@ class Cluster:
             self.network += server.turn()
             if not server.disk.is_stalled:
                 moved |= server.complete_write()
+            if not server.disk.snapshots_are_stalled:
+                packets = server.work_on_snapshots()
+                moved |= packets is not None
+                self.network += packets or []
         return moved
 
     def hand_over(self, packet: Packet) -> None:
@@ -425,7 +513,7 @@ class Cluster:
         self.cut.clear()
         self.loses = lambda _: False
         for server in self.up:
-            server.disk.is_stalled = False
+            server.disk.is_stalled = server.disk.snapshots_are_stalled = False
         self.release()
 
     def crash(self, server: Server) -> None:
@@ -434,6 +522,7 @@ class Cluster:
         for client in server.clients.values():
             client.is_closed = True
         server.clients.clear()
+        server.disk.files.kill()
         for other in self.up:
             other.link_changed(server.me, up=False)
 

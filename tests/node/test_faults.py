@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.node.limits import NodeLimits
+from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
+from quorate.replica.snapshot_taker import SnapshotSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,15 @@ class World:
         self.rng = random.Random(seed)
         self.new_sent = new_sent
         self.cluster = new_cluster(
-            self.rng.choice([1, 3, 3, 5]), limits=LIMITS, session_limits=SESSION_LIMITS, seed=seed
+            self.rng.choice([1, 3, 3, 5]),
+            limits=LIMITS,
+            session_limits=SESSION_LIMITS,
+            settings=Settings(max_chunk_bytes=self.rng.choice([200, 100_000])),
+            snapshots=SnapshotSettings(
+                max_raft_state=self.rng.choice([0, 1000, 5000, 1_000_000]),
+                part_bytes=self.rng.choice([1, 100_000]),
+            ),
+            seed=seed,
         )
         self.cluster.run_until_led()
         self.clients: dict[Client, list[Sent]] = {}
@@ -38,7 +48,7 @@ class World:
     def step(self) -> None:
         for _ in range(self.rng.randrange(4)):
             self.send()
-        match self.rng.randrange(12):
+        match self.rng.randrange(14):
             case 0:
                 loss = self.rng.choice([0.1, 0.5])
                 self.cluster.loses = lambda _: self.rng.random() < loss
@@ -62,6 +72,9 @@ class World:
                 self.cluster.heal()
             case 8 if self.clients:
                 self.leave(self.rng.choice(list(self.clients)))
+            case 9:
+                server = self.rng.choice(self.cluster.up)
+                server.disk.snapshots_are_stalled = not server.disk.snapshots_are_stalled
         self.cluster.run(self.rng.choice([0, 1000, 20_000, SECOND // 2]))
         self.collect()
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quorate.node.node import Node
-
 if TYPE_CHECKING:
     from tests.node.conftest import Cluster, Server
 
@@ -89,6 +87,15 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "last_applied": 7,
             "last_index": 7,
             "raft_state_bytes": server.disk.size,
+            "snapshot_index": 0,
+            "snapshot_bytes": 0,
+            "snapshot_age_ms": None,
+            "snapshot_is_lost": False,
+            "snapshot_has_failed": False,
+            "snapshot_taking": None,
+            "snapshot_receiving": None,
+            "snapshot_restoring": None,
+            "snapshots_sending": [],
             "client_address": f"client:{server.me}",
             "peer_address": f"peer:{server.me}",
             "cluster_id": "cluster",
@@ -116,15 +123,11 @@ def test_a_candidate_says_so(cluster: Cluster) -> None:
 
 def test_what_its_disk_holds_is_known_from_the_start(cluster: Cluster) -> None:
     server = cluster.followers[0]
-    node = Node(
-        server.me,
-        boot=2,
-        durable=server.disk.state,
-        rng=cluster.rng,
-        now=0,
-        raft_state_bytes=server.disk.size,
-    )
-    assert node.status().raft_state_bytes == server.disk.size
+    size = server.node.status().raft_state_bytes
+    assert size == server.disk.size > 0
+    cluster.crash(server)
+    cluster.restart(server)
+    assert server.node.status().raft_state_bytes == size
 
 
 @pytest.mark.parametrize("words", [(), ("replication",), ("everything",), ("a", "b")])
@@ -141,6 +144,18 @@ def test_info_has_the_same_in_redis_format(cluster: Cluster, words: tuple[str, .
             "client_address": f"client:{server.me}",
         },
         "Clients": {"connected_clients": "1"},
+        "Persistence": {
+            "loading": "0",
+            "rdb_bgsave_in_progress": "0",
+            "rdb_last_bgsave_status": "ok",
+            "snapshot_index": "0",
+            "snapshot_bytes": "0",
+            "snapshot_age_ms": "",
+            "snapshot_is_lost": "0",
+            "snapshot_taking": "",
+            "snapshot_receiving": "",
+            "snapshot_restoring": "",
+        },
         "Replication": {
             "role": "master",
             "raft_role": "follower",

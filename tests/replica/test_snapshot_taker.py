@@ -85,16 +85,17 @@ def test_a_large_state_comes_in_parts_each_after_the_one_before_it_was_written()
     assert taker.deadline() is None
 
 
-def test_its_progress_can_be_seen() -> None:
+def test_its_progress_can_be_seen_until_all_of_it_is_durable() -> None:
     taker = SnapshotTaker(SETTINGS)
-    assert taker.bytes_taken is None
+    progress = [(taker.snapshot_under_way, taker.bytes_taken)]
     taker.begin(METADATA, iter([bytes(12), bytes(5)]))
-    assert taker.bytes_taken == 0
-    taker.take_part(0)
-    assert taker.bytes_taken == 12
-    taker.written(0)
-    taker.take_part(50)
-    assert taker.bytes_taken is None
+    progress.append((taker.snapshot_under_way, taker.bytes_taken))
+    for now in (0, 50):
+        taker.take_part(now)
+        progress.append((taker.snapshot_under_way, taker.bytes_taken))
+        taker.written(now)
+    progress.append((taker.snapshot_under_way, taker.bytes_taken))
+    assert progress == [(None, 0), (METADATA, 0), (METADATA, 12), (METADATA, 17), (None, 0)]
 
 
 def test_one_that_is_wanted_while_one_is_taken_follows_it() -> None:
@@ -123,6 +124,37 @@ def test_one_that_failed_is_tried_again_later_and_from_its_beginning() -> None:
     assert part.is_first
 
 
+def test_it_can_be_seen_that_one_failed_until_one_succeeds() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    for fails in (True, True, False):
+        taker.begin(METADATA, iter([bytes(5)]))
+        taker.take_part(10_000)
+        taker.failed(0) if fails else taker.written(0)
+        assert taker.has_failed is fails
+
+
+def test_one_that_failed_is_tried_again_at_once_if_somebody_asks_for_it() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([bytes(12)]))
+    taker.take_part(0)
+    taker.failed(100)
+    taker.want()
+    assert not taker.is_due(0, 100), "a follower that needs one asks again and again"
+    taker.want_at_once()
+    assert not taker.has_failed
+    assert taker.is_due(0, 100)
+
+
+def test_who_asks_again_does_not_shorten_the_pauses() -> None:
+    taker = SnapshotTaker(SETTINGS)
+    taker.begin(METADATA, iter([bytes(12), bytes(5)]))
+    taker.take_part(0)
+    taker.written(0)
+    taker.want_at_once()
+    assert taker.take_part(49) is None
+    assert taker.deadline() == 50
+
+
 def test_one_that_is_abandoned_gives_out_no_more_and_the_next_begins_when_its_part_is_written() -> (
     None
 ):
@@ -130,7 +162,7 @@ def test_one_that_is_abandoned_gives_out_no_more_and_the_next_begins_when_its_pa
     taker.begin(METADATA, iter([bytes(12), bytes(5)]))
     taker.take_part(0)
     taker.abandon()
-    assert taker.bytes_taken is None
+    assert taker.snapshot_under_way is None
     taker.want()
     assert not taker.is_due(0, 0), "the disk still has its part"
     taker.written(0)

@@ -189,6 +189,7 @@ COMMANDS: dict[bytes, CommandSpec] = dict(
             "quorate.leader", 1, "loading stale", _NO_KEYS, "The leader's client address, if known."
         ),
         _spec("quorate.session", 1, "write", _NO_KEYS, "Opens a session.", _session),
+        _spec("quorate.snapshot", 1, "admin noscript", _NO_KEYS, "Lets this node take a snapshot."),
         _spec("quorate.status", 1, "loading stale", _NO_KEYS, "The state of this node as JSON."),
         _spec("select", 2, "fast", _NO_KEYS, "There is one database: 0."),
         _spec("set", -3, "write denyoom", (1, 1, 1), "Sets the value of a key.", _set),

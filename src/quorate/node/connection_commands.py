@@ -10,7 +10,7 @@ from quorate.node.commands import COMMANDS, Arguments, CommandSpec
 from quorate.node.connection import Connection
 from quorate.node.glob import glob_matches
 from quorate.node.requests import CommandError, Immediate, printable
-from quorate.node.status import NodeStatus
+from quorate.node.status import NodeStatus, SnapshotProgress
 from quorate.wire.resp_reply import (
     Reply,
     RespVersion,
@@ -59,8 +59,11 @@ def answer_locally(
     Raises:
         CommandError: with the words that Redis uses.
     """
-    if spec.name == "command":
-        return Immediate(_command(arguments, connection.protocol))
+    match spec.name:
+        case "command":
+            return Immediate(_command(arguments, connection.protocol))
+        case "quorate.snapshot":
+            return _snapshot(view().status, connection.protocol)
     reply = _reply(spec, arguments, connection, view)
     return Immediate(encode_reply(reply, connection.protocol), closes=spec.name == "quit")
 
@@ -284,6 +287,24 @@ def _config(arguments: Arguments) -> Reply:
             raise _unknown_subcommand(arguments, "CONFIG")
 
 
+def _snapshot(status: NodeStatus, protocol: RespVersion) -> Immediate:
+    """Answers who wants a snapshot, in the manner of Redis' BGSAVE."""
+    if status.snapshot_is_lost:
+        raise CommandError(
+            "this node has lost its snapshot and waits for one from the leader: there is nothing "
+            "to take one of"
+        )
+    if status.snapshot_restoring is not None:
+        raise CommandError("this node restores a snapshot: try again when it is done")
+    if status.snapshot_taking is not None:
+        text, is_wanted = "Background snapshot scheduled", True
+    elif status.last_applied > status.snapshot_index:
+        text, is_wanted = "Background snapshot started", True
+    else:
+        text, is_wanted = "Snapshot is up to date", False
+    return Immediate(encode_reply(SimpleString(text), protocol), wants_snapshot=is_wanted)
+
+
 def _unknown_subcommand(arguments: Arguments, command: str) -> CommandError:
     return CommandError(f"unknown subcommand '{printable(arguments[1])}'. Try {command} HELP.")
 
@@ -297,6 +318,7 @@ def _info(view: NodeView) -> str:
             "client_address": status.client_address,
         },
         "Clients": {"connected_clients": status.connections},
+        "Persistence": _persistence(status),
         "Replication": {
             "role": "master",
             "raft_role": status.role,
@@ -314,3 +336,30 @@ def _info(view: NodeView) -> str:
         lines.extend(f"{name}:{value}" for name, value in fields.items())
         lines.append("")
     return "\r\n".join(lines)
+
+
+def _persistence(status: NodeStatus) -> dict[str, int | str]:
+    """What Redis' monitors look at, by its names, and what only a node of Quorate has to tell."""
+    fields: dict[str, int | str] = {
+        "loading": int(status.snapshot_is_lost or status.snapshot_restoring is not None),
+        "rdb_bgsave_in_progress": int(status.snapshot_taking is not None),
+        "rdb_last_bgsave_status": "err" if status.snapshot_has_failed else "ok",
+        "snapshot_index": status.snapshot_index,
+        "snapshot_bytes": status.snapshot_bytes,
+        "snapshot_age_ms": "" if status.snapshot_age_ms is None else status.snapshot_age_ms,
+        "snapshot_is_lost": int(status.snapshot_is_lost),
+    }
+    for name, progress in (
+        ("taking", status.snapshot_taking),
+        ("receiving", status.snapshot_receiving),
+        ("restoring", status.snapshot_restoring),
+    ):
+        fields[f"snapshot_{name}"] = "" if progress is None else _shown(progress)
+    for progress in status.snapshots_sending:
+        fields[f"snapshot_sending_to_{progress.to}"] = _shown(progress)
+    return fields
+
+
+def _shown(progress: SnapshotProgress) -> str:
+    shown = f"index={progress.index},offset={progress.offset}"
+    return shown if progress.size is None else f"{shown},size={progress.size}"

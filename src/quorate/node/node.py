@@ -16,7 +16,7 @@ from quorate.node.connection_commands import NodeView
 from quorate.node.gateway import Gateway
 from quorate.node.results import encode_not_leader
 from quorate.node.settings import NodeSettings
-from quorate.node.status import NodeInfo, NodeStatus
+from quorate.node.status import NodeInfo, NodeStatus, SnapshotProgress
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.messages import PeerMessage
@@ -211,6 +211,8 @@ class Node:
             closing += wanted.closing
             broken += wanted.broken
             given_up += wanted.given_up
+            if wanted.snapshot:
+                self._replica.request_snapshot()
             for ticket, query in wanted.reads:
                 self._replica.read(ticket, query)
             for ticket in wanted.cancelled_reads:  # perhaps one of those, after a pause
@@ -236,7 +238,8 @@ class Node:
 
     def status(self) -> NodeStatus:
         """What this node says of itself."""
-        raft = self.raft
+        raft, taker = self.raft, self._replica.taker
+        under_way, receiving = taker.snapshot_under_way, raft.receiving
         return NodeStatus(
             id=self._id,
             role=raft.role_name,
@@ -246,12 +249,42 @@ class Node:
             last_applied=self.state.last_applied,
             last_index=raft.last_index,
             raft_state_bytes=self._replica.raft_state_bytes,
+            snapshot_index=raft.snapshot.index,
+            snapshot_bytes=raft.snapshot_size,
+            snapshot_age_ms=self._snapshot_age_ms(),
+            snapshot_is_lost=raft.snapshot_is_lost,
+            snapshot_has_failed=taker.has_failed,
+            snapshot_taking=None
+            if under_way is None
+            else SnapshotProgress(under_way.index, taker.bytes_taken, size=None),
+            snapshot_receiving=None
+            if receiving is None
+            else SnapshotProgress(receiving.index, receiving.offset, receiving.size),
+            snapshot_restoring=self._restoring(),
+            snapshots_sending=tuple(
+                SnapshotProgress(sent.index, sent.offset, sent.size, to=peer)
+                for peer, sent in raft.sending.items()
+            ),
             client_address=self._info.client_address,
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
             pid=self._info.pid,
             connections=self._gateway.connections,
             version=self._info.version,
+        )
+
+    def _snapshot_age_ms(self) -> int | None:
+        if not self.raft.snapshot_size:
+            return None
+        # While a newer one is restored, the state is still the one before it.
+        return max(0, self.state.time_ms - self.raft.snapshot.time_ms)
+
+    def _restoring(self) -> SnapshotProgress | None:
+        raft = self.raft
+        if raft.snapshot_is_lost or self.state.last_applied >= raft.snapshot.index:
+            return None
+        return SnapshotProgress(
+            raft.snapshot.index, self._replica.restored_bytes, raft.snapshot_size
         )
 
     @property

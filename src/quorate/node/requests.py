@@ -34,10 +34,12 @@ class Immediate(msgspec.Struct, frozen=True):
     Attributes:
         reply: the answer, encoded.
         closes: whether the connection ends after it.
+        wants_snapshot: whether the node is to take a snapshot.
     """
 
     reply: bytes
     closes: bool = False
+    wants_snapshot: bool = False
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):

@@ -3,6 +3,22 @@
 import msgspec
 
 
+class SnapshotProgress(msgspec.Struct, frozen=True):
+    """How far a snapshot has come that is being taken, received, restored or sent.
+
+    Attributes:
+        index: of the last entry of the log that it covers.
+        offset: how many of its bytes are done.
+        size: of all of it, in bytes; None if that is not known yet.
+        to: to which node it is sent, if it is.
+    """
+
+    index: int
+    offset: int
+    size: int | None
+    to: int | None = None
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """The state of one node; `QUORATE.STATUS` answers it as JSON.
 
@@ -15,6 +31,19 @@ class NodeStatus(msgspec.Struct, frozen=True):
         last_applied: up to which index it has applied the log.
         last_index: the last index of its log.
         raft_state_bytes: term, vote and live log entries as its disk holds them, in bytes.
+        snapshot_index: up to which index its newest snapshot covers the log; 0 without one. Of a
+            lost one, how far that went.
+        snapshot_bytes: its size; 0 without one.
+        snapshot_age_ms: by how much cluster time has gone on since; None without one. It stands
+            still without a leader.
+        snapshot_is_lost: its snapshot cannot be read any more. It waits for one from the leader,
+            and neither serves nor stands for election before that.
+        snapshot_has_failed: there was no space for the last snapshot that it began to take, and
+            it will try again.
+        snapshot_taking: the snapshot that it is taking.
+        snapshot_receiving: the one that the leader is sending to it.
+        snapshot_restoring: the one that it is reading, after its start or after one was received.
+        snapshots_sending: those that it sends, as the leader, to followers that lag behind.
         client_address: where clients reach it.
         peer_address: where other nodes reach it.
         cluster_id: the cluster that it belongs to.
@@ -31,6 +60,15 @@ class NodeStatus(msgspec.Struct, frozen=True):
     last_applied: int
     last_index: int
     raft_state_bytes: int
+    snapshot_index: int
+    snapshot_bytes: int
+    snapshot_age_ms: int | None
+    snapshot_is_lost: bool
+    snapshot_has_failed: bool
+    snapshot_taking: SnapshotProgress | None
+    snapshot_receiving: SnapshotProgress | None
+    snapshot_restoring: SnapshotProgress | None
+    snapshots_sending: tuple[SnapshotProgress, ...]
     client_address: str
     peer_address: str
     cluster_id: str

@@ -48,6 +48,7 @@ from quorate.raft.remote import RemoteCalls
 from quorate.raft.roles import Candidate, Follower, PreCandidate
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
+from quorate.raft.transfer import TransferProgress
 from quorate.raft.votes import Votes, is_vote_for
 
 Role = Follower | PreCandidate | Candidate | Leader
@@ -164,6 +165,30 @@ class Raft:
     def snapshot_is_lost(self) -> bool:
         """Whether this server waits for a snapshot in place of one that cannot be read."""
         return self._snapshot_is_lost
+
+    @property
+    def snapshot_size(self) -> int:
+        """Bytes of the newest snapshot; 0 if there is none that can be read."""
+        return self._persistence.snapshot_size
+
+    @property
+    def sending(self) -> dict[NodeId, TransferProgress]:
+        """The snapshots that this server, as the leader, sends to followers."""
+        if not isinstance(self._role, Leader):
+            return {}
+        return {
+            peer: progress.transfer.progress
+            for peer, progress in self._role.progress.items()
+            if progress.transfer is not None
+        }
+
+    @property
+    def receiving(self) -> TransferProgress | None:
+        """The snapshot that the leader sends to this server, if it does."""
+        progress = self._incoming.progress(self.current_term)
+        if progress is None or (progress.index <= self.commit_index and not self._snapshot_is_lost):
+            return None
+        return progress
 
     def snapshot_metadata(self, index: int) -> SnapshotMetadata:
         """What a snapshot has to say of itself that is taken of the state as of `index`.

@@ -12,6 +12,7 @@ together.
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import InstallSnapshot
 from quorate.raft.ready import ReceivedChunk
+from quorate.raft.transfer import TransferProgress
 
 
 class IncomingSnapshot:
@@ -23,6 +24,13 @@ class IncomingSnapshot:
         self._writing: ReceivedChunk | None = None
         self._newest_id = 0
         self._received: list[ReceivedChunk] = []
+
+    def progress(self, term: int) -> TransferProgress | None:
+        """How far the snapshot has come that the leader of this term sends; None if none has."""
+        if self._of is None or self._of[0] != term:
+            return None
+        _, index, size = self._of
+        return TransferProgress(index, self._next_offset, size)
 
     def receive(self, sender: NodeId, request: InstallSnapshot) -> int | None:
         """Takes in a piece that a leader of the current term has sent.

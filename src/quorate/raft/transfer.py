@@ -19,6 +19,20 @@ MAX_PATIENCE = 4
 """The time-out of a piece becomes at most so many times what it was at first."""
 
 
+class TransferProgress(msgspec.Struct, frozen=True, gc=False):
+    """How far a snapshot has come on its way from a leader to a follower.
+
+    Attributes:
+        index: of the last entry that it covers.
+        offset: what is before it has arrived, as far as is known here.
+        size: its bytes.
+    """
+
+    index: int
+    offset: int
+    size: int
+
+
 class _Piece(msgspec.Struct, frozen=True, gc=False):
     """A request that was sent."""
 
@@ -51,6 +65,11 @@ class SnapshotTransfer:
     def expires_at(self) -> int | None:
         """When the piece under way counts as lost, in microseconds; None if there is none."""
         return self._expires_at
+
+    @property
+    def progress(self) -> TransferProgress:
+        """How far it has come."""
+        return TransferProgress(self.snapshot.index, self.offset, self.size)
 
     def replace(self, snapshot: SnapshotMetadata, size: int) -> None:
         """Begins again with a newer snapshot."""

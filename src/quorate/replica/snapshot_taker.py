@@ -61,11 +61,13 @@ class _Walk(msgspec.Struct):
         metadata: what it covers.
         sections: those that were not given out yet.
         bytes_taken: of those that were.
+        is_whole: all of them were.
     """
 
     metadata: SnapshotMetadata
     sections: Iterator[bytes]
     bytes_taken: int = 0
+    is_whole: bool = False
 
 
 class SnapshotTaker:
@@ -73,6 +75,10 @@ class SnapshotTaker:
 
     Args:
         settings: when and how fast.
+
+    Attributes:
+        has_failed: there was no space for the last one that was begun, and none since; to be
+            looked at only.
     """
 
     def __init__(self, settings: SnapshotSettings) -> None:
@@ -82,6 +88,7 @@ class SnapshotTaker:
         self._walk: _Walk | None = None
         self._part_is_out = False
         self._not_before = 0
+        self.has_failed = False
 
     # ------------------------------------------------------------------ when
 
@@ -92,6 +99,13 @@ class SnapshotTaker:
     def want(self) -> None:
         """Somebody asks for a snapshot. If one is being taken, another follows it."""
         self._is_wanted = True
+
+    def want_at_once(self) -> None:
+        """Somebody asks who may know better: after a failure there may be space again."""
+        self._is_wanted = True
+        if self.has_failed:
+            self.has_failed = False
+            self._not_before = 0
 
     def has_newest(self) -> None:
         """Nothing was applied since the last snapshot: whoever asked for one has it."""
@@ -130,13 +144,19 @@ class SnapshotTaker:
         """A newer snapshot has come from elsewhere: the present one is for nothing."""
         self._walk = None
         self._applied_bytes = 0
+        self.has_failed = False
 
     # ------------------------------------------------------------------ how fast
 
     @property
-    def bytes_taken(self) -> int | None:
-        """How far the snapshot that is being taken has come; None if none is."""
-        return None if self._walk is None else self._walk.bytes_taken
+    def snapshot_under_way(self) -> SnapshotMetadata | None:
+        """What the snapshot covers that is being taken; None if none is."""
+        return None if self._walk is None else self._walk.metadata
+
+    @property
+    def bytes_taken(self) -> int:
+        """How much the snapshot that is being taken has so far."""
+        return 0 if self._walk is None else self._walk.bytes_taken
 
     def take_part(self, now: int) -> SnapshotPart | None:
         """The next part, if it is time for it; then `written` or `failed` follows."""
@@ -162,14 +182,16 @@ class SnapshotTaker:
             walk.metadata, tuple(sections), is_first=not walk.bytes_taken, is_last=is_last
         )
         walk.bytes_taken += size
-        if is_last:
-            self._walk = None
+        walk.is_whole = is_last
         self._part_is_out = True
         return part
 
     def written(self, now: int) -> None:
         """The part is on the disk, the whole snapshot durable if it was the last."""
         self._part_is_out = False
+        if self._walk is not None and self._walk.is_whole:
+            self._walk = None
+            self.has_failed = False
         self._not_before = now + (0 if self._walk is None else self._settings.pause_us)
 
     def failed(self, now: int) -> None:
@@ -177,6 +199,7 @@ class SnapshotTaker:
         self._part_is_out = False
         self._walk = None
         self._is_wanted = True
+        self.has_failed = True
         self._not_before = now + self._settings.retry_us
 
     def deadline(self) -> int | None:
