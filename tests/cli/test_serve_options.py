@@ -10,6 +10,7 @@ from quorate.cli.serve import serve
 from quorate.cli.serve_options import ConfigError, ServeOptions, server_config
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
 
 MEMBERS = (
     "1=127.0.0.1:8001,127.0.0.1:7001",
@@ -42,7 +43,16 @@ def refusal(*arguments: str) -> str:
 
 @pytest.fixture
 def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("ID", "DATA_DIR", "CLIENT", "PEER", "MEMBERS", "HEARTBEAT_MS", "CONFIG"):
+    for name in (
+        "ID",
+        "DATA_DIR",
+        "CLIENT",
+        "PEER",
+        "MEMBERS",
+        "HEARTBEAT_MS",
+        "CONFIG",
+        "MAX_RAFT_STATE",
+    ):
         monkeypatch.delenv(f"QUORATE_{name}", raising=False)
     return tmp_path / "node.toml"
 
@@ -125,6 +135,42 @@ def test_a_bad_number_is_a_usage_error(number: str) -> None:
     with pytest.raises(click.BadParameter) as caught:
         options("--id", number, "--data-dir", "d")
     assert "--id" in caught.value.format_message()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1", 1),
+        ("67108864", 64 * 2**20),
+        ("4KiB", 4096),
+        ("64MiB", 64 * 2**20),
+        ("64 mib", 64 * 2**20),
+        ("2GiB", 2 * 2**30),
+        ("never", NEVER),
+        ("-1", NEVER),
+    ],
+)
+def test_the_raft_state_has_a_size_wherever_it_comes_from(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, text: str, size: int
+) -> None:
+    def found(*arguments: str) -> int:
+        config = server_config(options(*with_members(*arguments)))
+        return config.settings.snapshots.max_raft_state
+
+    assert found() == SnapshotSettings().max_raft_state
+    assert found("--max-raft-state", text) == size
+    config_file.write_text(f'max_raft_state = "{text}"')
+    assert found("--config", str(config_file)) == size
+    monkeypatch.setenv("QUORATE_MAX_RAFT_STATE", text)
+    assert found() == size
+
+
+@pytest.mark.parametrize("text", ["", "-2", "64MB", "64M", "1.5MiB", "MiB", "9" * 16, "1e6", "n"])
+def test_what_is_no_size_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        options(*with_members(f"--max-raft-state={text}"))
+    assert "--max-raft-state" in caught.value.format_message()
 
 
 # ---------------------------------------------------------------------- a good configuration

@@ -1,5 +1,6 @@
 """`quorate up`: the life of a local cluster in the foreground."""
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -15,6 +16,7 @@ from queue import Queue
 
 import pytest
 
+from quorate.runtime.ask import ask_status
 from quorate.runtime.clerk import Clerk
 from quorate.runtime.local_ports import is_free
 
@@ -122,6 +124,20 @@ def test_a_cluster_starts_serves_stops_and_goes_on_where_it_was(
             assert clerk.get("k", timeout=SECONDS) == b"v"
         assert second.end(signal.SIGTERM) == (0, "")
         wait_until_gone(directory)
+
+
+def test_the_size_of_the_logs_is_passed_on(tmp_path: Path, base_port: int) -> None:
+    server = f"127.0.0.1:{base_port}"
+    options = ("--base-port", base_port, "--nodes", 1, "--max-raft-state", "1KiB")
+    with up("--dir", tmp_path, *options) as running:
+        running.wait_until_ready()
+        with Clerk(server) as clerk:
+            for number in range(20):
+                clerk.put("k", f"{number}" * 100, timeout=SECONDS)
+        status = asyncio.run(ask_status(server, timeout_s=SECONDS))
+        assert status is not None
+        assert status.snapshot_index > 0
+        assert status.raft_state_bytes < 2048
 
 
 def test_a_node_that_dies_is_reported_and_the_others_go_on(tmp_path: Path, base_port: int) -> None:

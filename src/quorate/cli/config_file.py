@@ -28,6 +28,7 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_connections: int | None = None
     max_key_bytes: int | None = None
     max_value_bytes: int | None = None
+    max_raft_state: int | str | None = None
 
 
 def load_config_file(path: Path) -> ConfigFile:

@@ -1,9 +1,10 @@
 """What several commands take from the command line."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -26,6 +27,40 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only for type checkers
+    """A number of bytes, alone or with a unit behind it. What has no bound has a word for it.
+
+    Args:
+        unbounded: what the word `never` stands for.
+    """
+
+    name = "size"
+    _UNITS: ClassVar = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+    def __init__(self, *, unbounded: int) -> None:
+        self._unbounded = unbounded
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """See click."""
+        text = str(value).strip()
+        if text in {"never", str(self._unbounded)}:
+            return self._unbounded
+        found = re.fullmatch(r"([0-9]{1,15}) ?([A-Z]*)", text.upper(), re.ASCII)
+        if found is None or found[2] not in self._UNITS:
+            self.fail(
+                f"{value!r} is no size: write a number of bytes, one with KiB, MiB or GiB behind "
+                "it, or never",
+                param,
+                ctx,
+            )
+        return int(found[1]) * self._UNITS[found[2]]
 
 
 class Directory(click.Path):

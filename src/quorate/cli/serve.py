@@ -13,7 +13,7 @@ import msgspec
 
 from quorate.cli.config_file import use_config_file
 from quorate.cli.errors import CommandFailure, ExitStatus
-from quorate.cli.parameters import Seconds
+from quorate.cli.parameters import Seconds, Size
 from quorate.cli.serve_options import MAX_NODE_ID, ConfigError, ServeOptions, server_config
 from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES
 from quorate.node.limits import NodeLimits
@@ -128,10 +128,12 @@ _STOP_TIMEOUT_S = 10.0
 )
 @click.option(
     "--max-raft-state",
-    type=click.IntRange(min=NEVER),
-    default=_SNAPSHOTS.max_raft_state,
+    metavar="SIZE",
+    type=Size(unbounded=NEVER),
+    default=f"{_SNAPSHOTS.max_raft_state // 2**20}MiB",
     envvar="QUORATE_MAX_RAFT_STATE",
-    help="Bytes of log on the disk, beyond which a snapshot takes its place; -1: never.",
+    help="How large its log may grow before a snapshot takes its place: bytes, or with KiB, MiB "
+    "or GiB; or `never`, unless it is asked for one.",
 )
 @click.option(
     "--stop-with-stdin",

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from quorate.cli.errors import CommandFailure, ExitStatus
-from quorate.cli.parameters import Directory
+from quorate.cli.parameters import Directory, Size
 from quorate.node.status import NodeStatus
+from quorate.replica.snapshot_taker import NEVER
 from quorate.runtime.ask import leader_among
 from quorate.runtime.cluster_file import ClusterFile, LocalClusterError
 from quorate.runtime.local_cluster import LocalCluster
@@ -44,14 +45,24 @@ _LEADERLESS_POLLS = 15
     type=click.IntRange(1, _MAX_NODES),
     help=f"How many.  [default: {DEFAULT_NODES}]",
 )
-def up(directory: Path, base_port: int | None, nodes: int | None) -> None:
+@click.option(
+    "--max-raft-state",
+    metavar="SIZE",
+    type=Size(unbounded=NEVER),
+    help="As of `quorate serve`, for each node, this time.",
+)
+def up(
+    directory: Path, base_port: int | None, nodes: int | None, max_raft_state: int | None
+) -> None:
     """Runs a cluster on this machine until Ctrl-C or SIGTERM.
 
     A node that dies is reported and not restarted. Run again with the same --dir, the same
     cluster goes on.
     """
     try:
-        asyncio.run(_run(LocalCluster(directory, _open(directory, base_port, nodes))))
+        file = _open(directory, base_port, nodes)
+        serve_options = [] if max_raft_state is None else [f"--max-raft-state={max_raft_state}"]
+        asyncio.run(_run(LocalCluster(directory, file, serve_options=serve_options)))
     except LocalClusterError as error:
         raise CommandFailure(str(error)) from error
 
