@@ -148,7 +148,11 @@ def test_status_lists_every_node_in_json(
     ended = quorate("status", servers, "--json")
     assert ended.returncode == 0
     nodes = json.loads(ended.stdout)
-    fields = "id role term commit_index last_applied raft_state_bytes client_address pid reachable"
+    fields = """
+        id role term commit_index last_applied raft_state_bytes snapshot_index snapshot_bytes
+        snapshot_age_ms snapshot_is_lost snapshot_has_failed snapshot_taking snapshot_receiving
+        snapshot_restoring snapshots_sending client_address pid reachable
+    """
     assert [set(node) for node in nodes] == [set(fields.split())] * 3
     assert [node["id"] for node in nodes] == [1, 2, 3]
     assert [node["client_address"] for node in nodes] == cluster.servers
@@ -159,6 +163,8 @@ def test_status_lists_every_node_in_json(
         assert node["term"] >= 1
         assert 0 < node["last_applied"] <= node["commit_index"]
         assert node["raft_state_bytes"] > 0
+        assert node["snapshot_taking"] is None
+        assert node["snapshots_sending"] == []
 
 
 def test_a_node_that_cannot_be_reached_is_listed_all_the_same(

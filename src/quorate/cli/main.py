@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "quorate.cli.demo.command",
     "lab": "quorate.cli.lab.command",
     "status": "quorate.cli.status",
+    "snapshot": "quorate.cli.snapshot",
     "put": "quorate.cli.operations",
     "append": "quorate.cli.operations",
     "get": "quorate.cli.operations",
