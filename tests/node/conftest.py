@@ -214,6 +214,7 @@ class Server:
         self.largest_turn = 0
         """The same for all clients."""
         self._cluster = cluster
+        self._restorations = 0
         self.node: Node
         self.start()
 
@@ -309,7 +310,9 @@ class Server:
         work.extend(partial(self._read_chunk, chunk) for chunk in ready.chunks_to_send)
         work.extend(partial(self._write_chunk, chunk) for chunk in ready.received_chunks)
         if ready.restore_from is not None:
-            work.append(partial(self._restore, self.disk.snapshots.sections()))
+            self._restorations += 1
+            sections = self.disk.snapshots.sections()
+            work.append(partial(self._restore, self._restorations, sections))
 
     def work_on_snapshots(self) -> list[Packet] | None:
         """Does the next piece of work; what it sent to others, None if there is nothing to do."""
@@ -336,17 +339,21 @@ class Server:
 
     def _write_chunk(self, chunk: ReceivedChunk) -> list[Packet]:
         request = chunk.request
-        next_offset = self.disk.snapshots.receive(
-            request.snapshot, request.size, request.offset, request.data
-        )
+        try:
+            next_offset = self.disk.snapshots.receive(
+                request.snapshot, request.size, request.offset, request.data
+            )
+        except DiskFullError:
+            next_offset = 0
         self.node.chunk_written(chunk, next_offset, self.now)
         return []
 
-    def _restore(self, sections: Iterator[bytes]) -> list[Packet]:
-        section = next(sections, None)
-        if section is not None:
-            self.node.restore(section, self.now)
-            self.disk.snapshot_work.appendleft(partial(self._restore, sections))
+    def _restore(self, restoration: int, sections: Iterator[bytes]) -> list[Packet]:
+        if restoration == self._restorations:  # else a newer snapshot has come meanwhile
+            section = next(sections, None)
+            if section is not None:
+                self.node.restore(section, self.now)
+                self.disk.snapshot_work.append(partial(self._restore, restoration, sections))
         return []
 
     def complete_write(self) -> bool:

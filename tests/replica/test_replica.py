@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,6 +21,7 @@ from quorate.codec.batch import (
     encode_batch,
     encode_results,
 )
+from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
@@ -29,6 +30,7 @@ from quorate.raft.messages import (
     AppendEntriesAnswer,
     Forward,
     ForwardAnswer,
+    InstallSnapshot,
     PeerMessage,
     PreVote,
     PreVoteAnswer,
@@ -36,18 +38,26 @@ from quorate.raft.messages import (
     ReadIndexAnswer,
     RequestVote,
     RequestVoteAnswer,
+    SnapshotNeeded,
 )
-from quorate.raft.ready import DurableState, Envelope, LogWrite
+from quorate.raft.ready import DurableState, Envelope, LogWrite, ReceivedChunk
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome
 from quorate.replica.replica import Replica, ReplicaLimits
 from quorate.replica.replicated_state import ReplicatedState
 from quorate.replica.sessions import SessionLimits, SessionTable
+from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
+from quorate.storage.snapshots import StoredSnapshot
 
 MessageT = TypeVar("MessageT")
 
 SETTINGS = Settings()
+SNAPSHOT_SIZE = 1000
+BIG, BIG_TOO = "a" * 40_000, "b" * 40_000
+"""A section has room for one of them."""
+ON_DEMAND = SnapshotSettings(max_raft_state=NEVER)
+IN_PARTS = SnapshotSettings(max_raft_state=NEVER, part_bytes=1)
 CLIENT_SESSION = 2
 """The session that `Server.lead` and `Server.follow` have opened: index 2 of the log."""
 
@@ -67,10 +77,10 @@ class Words:
         return list(self.words)
 
     def snapshot(self) -> Iterator[bytes]:
-        return iter([b"\n".join(self.words)])
+        return iter(list(self.words))
 
     def restore(self, section: bytes) -> None:
-        self.words = section.split(b"\n")
+        self.words.append(section)
 
     def digest(self) -> bytes:
         return b"\n".join(self.words)
@@ -83,17 +93,27 @@ def _new_state() -> ReplicatedState[str, list[bytes]]:
 class Server:
     """Server 1 of three, alone; what comes out of it gathers in lists."""
 
-    def __init__(self, *, limits: ReplicaLimits | None = None, voters: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        limits: ReplicaLimits | None = None,
+        voters: int = 3,
+        durable: DurableState | None = None,
+        snapshots: SnapshotSettings | None = None,
+    ) -> None:
         snapshot = SnapshotMetadata(0, 0, 0, configuration_of(range(1, voters + 1)))
         self.now = 0
         self.raft = Raft(
             NodeId(1),
-            durable=DurableState(0, None, snapshot),
+            durable=durable or DurableState(0, None, snapshot),
             settings=SETTINGS,
             rng=random.Random(0),
             now=0,
         )
-        self.replica = Replica(self.raft, _new_state, limits)
+        self.replica = Replica(self.raft, _new_state, limits, snapshots=snapshots)
+        self.raft_state_bytes = 0
+        """What its disk says that it holds."""
+        self.received: list[ReceivedChunk] = []
         self.sent: list[Envelope] = []
         self.writes: list[LogWrite] = []
         self.outcomes: list[Outcome] = []
@@ -114,9 +134,12 @@ class Server:
             self.answers += [(read.ticket, self.state.query(read.query)) for read in reads]
             ready = self.raft.take_ready(self.now)
             self.sent += ready.messages
+            self.received += ready.received
             if ready.write is not None:
                 self.writes.append(ready.write)
-                self.raft.persisted(ready.write.number, self.now)
+                self.replica.persisted(
+                    ready.write.number, self.now, raft_state_bytes=self.raft_state_bytes
+                )
 
     def submit(self, *operations: Operation, first_ticket: int = 1) -> None:
         for ticket, operation in enumerate(operations, first_ticket):
@@ -141,6 +164,28 @@ class Server:
             self.now = min(end, self.now + SETTINGS.heartbeat_interval_us)
             self.raft.wake(self.now)
             self.turn()
+
+    def take_part(self) -> SnapshotPart:
+        """The next part of a snapshot, which there has to be now."""
+        part = self.replica.take_snapshot_part(self.now)
+        assert part is not None
+        assert self.replica.take_snapshot_part(self.now) is None, "one at a time"
+        return part
+
+    def write_part(self, part: SnapshotPart) -> None:
+        """The part is on the disk."""
+        stored = StoredSnapshot(part.metadata, SNAPSHOT_SIZE) if part.is_last else None
+        self.replica.snapshot_written(stored, self.now)
+        self.now += SnapshotSettings().pause_us
+        self.turn()
+
+    def restore(self, *words: str) -> None:
+        """The snapshot that it is to restore is read, and has these words."""
+        snapshot = self.replica.take_restore()
+        assert snapshot is not None
+        for section in sections_of(snapshot.index, *words):
+            self.replica.restore(section, self.now)
+        self.turn()
 
     def take(self, kind: type[MessageT]) -> list[MessageT]:
         """Removes and returns what it sent of one kind."""
@@ -204,6 +249,27 @@ def entry(index: int, term: int, *operations: Operation) -> Entry:
 
 def no_op(index: int, term: int) -> Entry:
     return Entry(index, term, index, EntryKind.NO_OP, b"")
+
+
+def sections_of(index: int, *words: str) -> list[bytes]:
+    """A snapshot of the state after so many entries: a no-op, a session, and a word each."""
+    state = _new_state()
+    state.apply(no_op(1, 1))
+    state.apply(entry(2, 1, OpenSession()))
+    for number, word in enumerate(words, 3):
+        state.apply(entry(number, 1, write(word, seq=number - 2)))
+    assert state.last_applied == index
+    return list(state.snapshot())
+
+
+def installed(server: Server, index: int) -> None:
+    """A leader's snapshot, of term 1, is on the server's disk."""
+    snapshot = SnapshotMetadata(index, 1, index, configuration_of([1, 2, 3]))
+    server.receive(2, InstallSnapshot(index, server.term, snapshot, 10, 0, bytes(10)))
+    (chunk,) = server.received
+    server.received.clear()
+    server.raft.chunk_written(chunk, 10, server.now)
+    server.turn()
 
 
 def write(*words: str, seq: int = 1) -> Submission:
@@ -702,3 +768,255 @@ def test_a_server_that_cannot_tell_is_asked_again(follower: Server) -> None:
     again = follower.take(ReadIndex)[-1]
     follower.receive(2, ReadIndexAnswer(again.id, 1, 2))
     assert follower.take_answers() == [(1, [])]
+
+
+# ---------------------------------------------------------------------- snapshots of its own
+
+
+def leading(**settings: Any) -> Server:
+    server = Server(**settings)
+    server.lead()
+    return server
+
+
+def do(server: Server, word: str, seq: int) -> None:
+    server.submit(write(word, seq=seq), first_ticket=seq)
+    server.acknowledge()
+    assert server.take_outcomes() == [Completed(seq, result(word.upper()))]
+
+
+def test_a_snapshot_that_somebody_asks_for_takes_the_place_of_the_log() -> None:
+    server = leading(snapshots=ON_DEMAND)
+    do(server, "a", 1)
+    assert server.replica.take_snapshot_part(server.now) is None
+    server.replica.request_snapshot()
+    part = server.take_part()
+    assert (part.metadata.index, part.metadata.term) == (3, 1)
+    assert (part.is_first, part.is_last) == (True, True)
+    assert part.sections == tuple(server.state.snapshot())
+    assert server.raft.log_start.index == 0, "it is not durable yet"
+    server.write_part(part)
+    assert server.raft.snapshot == part.metadata
+    assert server.raft.log_start.index == 3
+    do(server, "b", 2)
+
+
+def test_one_is_taken_when_the_disk_holds_too_much() -> None:
+    server = leading(snapshots=SnapshotSettings(max_raft_state=200))
+    server.raft_state_bytes = 200
+    do(server, "a", 1)
+    assert server.replica.take_snapshot_part(server.now) is None
+    server.raft_state_bytes = 201
+    do(server, "b", 2)
+    assert server.take_part().metadata.index == 4
+
+
+def test_the_server_goes_on_while_the_parts_of_a_snapshot_are_written() -> None:
+    server = leading(snapshots=IN_PARTS)
+    do(server, BIG, 1)
+    do(server, BIG_TOO, 2)
+    server.replica.request_snapshot()
+    parts = [server.take_part()]
+    do(server, "c", 3)
+    server.read(1)
+    server.acknowledge()
+    assert [len(words) for _, words in server.take_answers()] == [3]
+    while not parts[-1].is_last:
+        server.write_part(parts[-1])
+        parts.append(server.take_part())
+        do(server, "d", 2 + len(parts))
+    assert len(parts) >= 2
+    assert server.raft.snapshot.index == 0
+    server.write_part(parts[-1])
+    assert server.raft.snapshot.index == 4
+    assert server.raft.last_index > server.raft.log_start.index == 4
+    # What it holds is the state as of when it was begun.
+    state = _new_state()
+    for part in parts:
+        for section in part.sections:
+            state.restore(section)
+    assert state.is_restored
+    assert (state.last_applied, state.query("all")) == (4, [BIG.encode(), BIG_TOO.encode()])
+
+
+def test_one_for_which_there_is_no_space_is_tried_again_and_the_log_stays() -> None:
+    server = leading(snapshots=IN_PARTS)
+    do(server, BIG, 1)
+    do(server, BIG_TOO, 2)
+    server.replica.request_snapshot()
+    server.write_part(server.take_part())
+    server.take_part()
+    server.replica.snapshot_failed(server.now)
+    assert server.replica.take_snapshot_part(server.now) is None
+    assert server.replica.deadline() == server.now + IN_PARTS.retry_us
+    assert server.raft.log_start.index == 0
+    do(server, "c", 3)
+    server.now += IN_PARTS.retry_us
+    part = server.take_part()
+    assert (part.is_first, part.metadata.index) == (True, 5), "it has everything by then"
+
+
+def test_who_asks_when_nothing_is_new_has_it_already() -> None:
+    server = leading(snapshots=ON_DEMAND)
+    server.replica.request_snapshot()
+    server.write_part(server.take_part())
+    server.replica.request_snapshot()
+    assert server.replica.take_snapshot_part(server.now) is None
+    assert server.replica.deadline() is None
+    do(server, "a", 1)
+    assert server.replica.take_snapshot_part(server.now) is None, "that was before"
+
+
+def test_who_asks_while_one_is_taken_gets_the_next() -> None:
+    server = leading(snapshots=ON_DEMAND)
+    server.replica.request_snapshot()
+    part = server.take_part()
+    do(server, "a", 1)
+    server.replica.request_snapshot()
+    server.write_part(part)
+    assert server.raft.snapshot.index == 2
+    server.write_part(server.take_part())
+    assert server.raft.snapshot.index == 3
+
+
+# ---------------------------------------------------------------------- a state from a snapshot
+
+
+def restarted() -> Server:
+    """A server that starts with a snapshot of one word, and an entry behind it."""
+    snapshot = SnapshotMetadata(3, 1, 3, configuration_of([1, 2, 3]))
+    entries = (entry(4, 1, write("b", seq=2)),)
+    server = Server(durable=DurableState(1, None, snapshot, entries, snapshot_size=10))
+    server.term = 1
+    server.turn()
+    return server
+
+
+def test_a_server_that_starts_restores_its_snapshot_before_anything_is_applied() -> None:
+    server = restarted()
+    assert server.replica.is_restoring
+    server.receive(2, server.append(2, term=1, previous=(4, 1), commit=4))
+    assert server.raft.commit_index == 4
+    assert server.state.last_applied == 0
+    snapshot = server.replica.take_restore()
+    assert snapshot is not None
+    assert snapshot.index == 3
+    assert server.replica.take_restore() is None, "it is told once"
+    (section,) = sections_of(3, "a")
+    server.replica.restore(section, server.now)
+    assert server.replica.restored_bytes == len(section)
+    assert not server.replica.is_restoring
+    server.turn()
+    assert server.state.query("all") == [b"a", b"b"]
+
+
+def test_reads_wait_for_the_state_and_writes_are_passed_on_meanwhile() -> None:
+    server = restarted()
+    server.receive(2, server.append(2, term=1, previous=(4, 1), commit=4))
+    server.read(1)
+    (question,) = server.take(ReadIndex)
+    server.receive(2, ReadIndexAnswer(question.id, 1, 4))
+    server.submit(write("c", seq=3), first_ticket=7)
+    (forward,) = server.take(Forward)
+    server.receive(2, ForwardAnswer(forward.id, 1, encode_results((result("C"),))))
+    assert server.take_outcomes() == [told(7, result("C"))]
+    assert server.take_answers() == []
+    server.restore("a")
+    assert server.take_answers() == [(1, [b"a", b"b"])]
+
+
+def test_while_it_restores_a_server_takes_no_snapshot() -> None:
+    server = restarted()
+    server.replica.request_snapshot()
+    assert server.replica.take_snapshot_part(server.now) is None
+    assert server.replica.deadline() is None, "there is nothing to wake up for"
+    server.restore("a")
+    server.receive(2, server.append(2, term=1, previous=(4, 1), commit=4))
+    assert server.take_part().metadata.index == 4
+
+
+def test_what_is_no_section_is_an_error() -> None:
+    server = restarted()
+    with pytest.raises(ValueError, match="section"):
+        server.replica.restore(b"garbage", server.now)
+
+
+def test_an_installed_snapshot_replaces_the_state_when_all_of_it_is_there(
+    follower: Server,
+) -> None:
+    follower.receive(
+        2, follower.append(2, entry(3, 1, write("a")), term=1, previous=(2, 1), commit=3)
+    )
+    follower.read(1)
+    (question,) = follower.take(ReadIndex)
+    follower.receive(2, ReadIndexAnswer(question.id, 1, 5))
+    installed(follower, 5)
+    assert follower.replica.is_restoring
+    assert follower.state.query("all") == [b"a"], "whoever needs no more is still served"
+    assert follower.take_answers() == []
+    follower.restore("a", "b", "c")
+    assert follower.state.query("all") == [b"a", b"b", b"c"]
+    assert follower.take_answers() == [(1, [b"a", b"b", b"c"])]
+    following = entry(6, 1, write("d", seq=4))
+    follower.receive(2, follower.append(2, following, term=1, previous=(5, 1), commit=6))
+    assert follower.state.query("all") == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_snapshot_under_way_is_given_up_for_one_that_was_installed() -> None:
+    follower = Server(snapshots=IN_PARTS)
+    follower.follow(2, term=1)
+    words = (entry(3, 1, write(BIG)), entry(4, 1, write(BIG_TOO, seq=2)))
+    follower.receive(2, follower.append(2, *words, term=1, previous=(2, 1), commit=4))
+    follower.replica.request_snapshot()
+    part = follower.take_part()
+    assert not part.is_last
+    installed(follower, 5)
+    follower.write_part(part)  # it was on its way
+    assert follower.replica.take_snapshot_part(follower.now) is None
+    follower.restore("a", "b", "c")
+    assert follower.replica.take_snapshot_part(follower.now) is None
+    assert follower.raft.snapshot.index == 5
+
+
+def test_a_newer_snapshot_that_comes_while_one_is_restored_is_restored_instead(
+    follower: Server,
+) -> None:
+    installed(follower, 4)
+    snapshot = follower.replica.take_restore()
+    assert snapshot is not None
+    first, *_ = sections_of(4, BIG, BIG_TOO)
+    follower.replica.restore(first, follower.now)
+    assert follower.replica.is_restoring
+    installed(follower, 5)
+    assert follower.replica.restored_bytes == 0
+    follower.restore("a", "b", "c")
+    assert not follower.replica.is_restoring
+    assert follower.state.query("all") == [b"a", b"b", b"c"]
+
+
+def test_what_was_submitted_before_is_settled_though_a_snapshot_takes_the_place_of_its_entry(
+    leader: Server,
+) -> None:
+    """Whoever waited for an index that a snapshot covers must not wait for ever."""
+    leader.submit(write("a"))
+    leader.receive(3, leader.append(3, term=leader.term + 1, previous=(2, 1), commit=2))
+    leader.term += 1
+    installed_by_three = SnapshotMetadata(9, 1, 9, configuration_of([1, 2, 3]))
+    leader.receive(3, InstallSnapshot(1, leader.term, installed_by_three, 10, 0, bytes(10)))
+    leader.raft.chunk_written(leader.received.pop(), 10, leader.now)
+    leader.turn()
+    assert leader.take_outcomes() == [Interrupted(1)]
+    leader.restore(*"bcdefgh")
+    leader.submit(write("x", seq=8), first_ticket=2)
+    (forward,) = leader.take(Forward)
+    leader.receive(3, ForwardAnswer(forward.id, leader.term, encode_results((result("X"),))))
+    assert leader.take_outcomes() == [told(2, result("X"))]
+
+
+def test_a_follower_that_has_lost_its_snapshot_has_the_leader_take_one() -> None:
+    server = leading(snapshots=ON_DEMAND)
+    do(server, "a", 1)
+    server.wait(SETTINGS.heartbeat_interval_us)
+    request = server.take(AppendEntries)[-1]
+    server.receive(2, SnapshotNeeded(request.id, server.term, 3))
+    assert server.take_part().metadata.index == 3

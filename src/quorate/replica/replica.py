@@ -95,7 +95,6 @@ class Replica(Generic[QueryT, ResultT]):
         state: the state machine with its sessions, as of the last entry applied; to be looked at
             only.
         raft_state_bytes: how much Raft state the disk holds; to be looked at only.
-        taker: takes the snapshots; to be looked at only.
         restored_bytes: how much has come of the snapshot that is being restored; to be looked at
             only.
     """
@@ -114,7 +113,7 @@ class Replica(Generic[QueryT, ResultT]):
         self.state = new_state()
         self._limits = limits or ReplicaLimits()
         self.raft_state_bytes = raft_state_bytes
-        self.taker = SnapshotTaker(snapshots or SnapshotSettings())
+        self._taker = SnapshotTaker(snapshots or SnapshotSettings())
         self.restored_bytes = 0
         self._restoring: ReplicatedState[QueryT, ResultT] | None = None
         self._restore_from: SnapshotMetadata | None = None
@@ -155,10 +154,10 @@ class Replica(Generic[QueryT, ResultT]):
             if events.snapshot is not None:
                 self._begin_restoring(events.snapshot)
             if events.snapshot_wanted:
-                self.taker.want()
+                self._taker.want()
             for entry in events.committed:
                 self._settle(entry, self.state.apply(entry))
-                self.taker.applied(entry)
+                self._taker.applied(entry)
             for outcome in events.forward_outcomes:
                 self._settle_forward(outcome)
             for read in events.reads:
@@ -182,7 +181,7 @@ class Replica(Generic[QueryT, ResultT]):
 
     def request_snapshot(self) -> None:
         """Somebody wants a snapshot of what is applied by now, whether it is due or not."""
-        self.taker.want_at_once()
+        self._taker.want_at_once()
 
     def take_snapshot_part(self, now: int) -> SnapshotPart | None:
         """What is to be written next of a snapshot; `snapshot_written` or `_failed` follows."""
@@ -190,11 +189,11 @@ class Replica(Generic[QueryT, ResultT]):
             return None
         applied = self.state.last_applied
         if applied > self._raft.snapshot.index:
-            if self.taker.is_due(self.raft_state_bytes, now):
-                self.taker.begin(self._raft.snapshot_metadata(applied), self.state.snapshot())
+            if self._taker.is_due(self.raft_state_bytes, now):
+                self._taker.begin(self._raft.snapshot_metadata(applied), self.state.snapshot())
         else:
-            self.taker.has_newest()
-        return self.taker.take_part(now)
+            self._taker.has_newest()
+        return self._taker.take_part(now)
 
     def snapshot_written(self, stored: StoredSnapshot | None, now: int) -> None:
         """A part is written.
@@ -203,17 +202,22 @@ class Replica(Generic[QueryT, ResultT]):
             stored: the whole snapshot, if it was the last part and all of it is durable.
             now: in microseconds.
         """
-        self.taker.written(now)
+        self._taker.written(now)
         if stored is not None:
             self._raft.compact(stored.metadata, stored.size, now)
 
     def snapshot_failed(self, now: int) -> None:
         """There was no space for a part; what was written of that snapshot is gone."""
-        self.taker.failed(now)
+        self._taker.failed(now)
+
+    @property
+    def taker(self) -> SnapshotTaker:
+        """Takes the snapshots; to be looked at only."""
+        return self._taker
 
     def deadline(self) -> int | None:
         """When `take_snapshot_part` should be called at the latest."""
-        return None if self.is_restoring else self.taker.deadline()
+        return None if self.is_restoring else self._taker.deadline()
 
     @property
     def is_restoring(self) -> bool:
@@ -240,7 +244,7 @@ class Replica(Generic[QueryT, ResultT]):
             self._raft.snapshot_restored(self.state.last_applied, now)
 
     def _begin_restoring(self, snapshot: SnapshotMetadata) -> None:
-        self.taker.abandon()
+        self._taker.abandon()
         self._restoring = self._new_state()
         self.restored_bytes = 0
         self._restore_from = snapshot
