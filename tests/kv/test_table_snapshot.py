@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -19,7 +20,7 @@ from quorate.kv.commands import (
     encode_command,
 )
 from quorate.kv.queries import Count, Exists, Get, GetMany, Length
-from quorate.kv.table import MERGED_PER_CALL, SECTION_BYTES, Table
+from quorate.kv.table import FREED_PER_STEP, MERGED_PER_CALL, SECTION_BYTES, Table
 
 
 def run(table: Table, command: Command) -> Reply:
@@ -231,3 +232,20 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def test_a_table_that_is_not_needed_any_more_goes_a_little_at_a_time() -> None:
+    table = filled(3 * FREED_PER_STEP)
+    sections = table.snapshot()
+    next(sections)
+    for number in range(2 * MERGED_PER_CALL):
+        run(table, Put(b"later-%d" % number, b"v"))
+    counts = [run_count(table)] + [run_count(table) for _ in table.dismantle()]
+    assert counts[-1] == 0
+    assert max(before - after for before, after in pairwise(counts)) == FREED_PER_STEP
+
+
+def run_count(table: Table) -> int:
+    count = table.query(Count())
+    assert isinstance(count, int)
+    return count

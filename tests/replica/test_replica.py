@@ -82,6 +82,11 @@ class Words:
     def restore(self, section: bytes) -> None:
         self.words.append(section)
 
+    def dismantle(self) -> Iterator[None]:
+        while self.words:
+            self.words.pop()
+            yield
+
     def digest(self) -> bytes:
         return b"\n".join(self.words)
 

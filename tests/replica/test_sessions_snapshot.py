@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from quorate.codec.batch import OpenedSession, OpenSession, Outcome, Submission
-from quorate.replica.sessions import SessionLimits, SessionTable
+from quorate.replica.sessions import FREED_PER_STEP, SessionLimits, SessionTable
 from quorate.replica.state_machine import SECTION_BYTES
 
 LIMITS = SessionLimits(client_sessions=4, protected_ms=10, ttl_ms=100)
@@ -207,3 +207,11 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+def test_a_table_that_is_not_needed_any_more_goes_a_little_at_a_time() -> None:
+    table = SessionTable(SessionLimits())
+    for index in range(1, 3 * FREED_PER_STEP):
+        table.open_session(OpenSession(), index=index, time_ms=0)
+    assert sum(1 for _ in table.dismantle()) == 3
+    assert list(table.dismantle()) == []

@@ -38,6 +38,10 @@ MERGED_PER_CALL = 500
 """How many of the changes made during a snapshot are merged into the table at a time, behind it."""
 
 
+FREED_PER_STEP = 2_000
+"""So many keys are freed at a time when the table is not needed any more."""
+
+
 class _Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A part of a table, in no particular order; a snapshot has at least one."""
 
@@ -139,6 +143,19 @@ class Table:
         assert isinstance(self._values, dict), "only a new table is restored"
         self._max_value_bytes = contents.max_value_bytes
         self._values.update(contents.values)
+
+    def dismantle(self) -> Iterator[None]:
+        """Lets the keys go, `FREED_PER_STEP` at a time; nothing else is called any more."""
+        if self._layered is not None:
+            self._layered.thaw()
+        while not self._merge(MERGED_PER_CALL):
+            yield
+        values = self._values
+        assert isinstance(values, dict)
+        while values:
+            for _ in range(min(FREED_PER_STEP, len(values))):
+                values.popitem()
+            yield
 
     def digest(self) -> bytes:
         """A checksum of the whole state, limit included; equal for equal tables."""

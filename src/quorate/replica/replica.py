@@ -13,7 +13,8 @@ wait are told at once that they are `Interrupted`; so nobody is left hanging, an
 result of another entry that took the place of his.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Generic
 
 import msgspec
@@ -117,6 +118,8 @@ class Replica(Generic[QueryT, ResultT]):
         self.restored_bytes = 0
         self._restoring: ReplicatedState[QueryT, ResultT] | None = None
         self._restore_from: SnapshotMetadata | None = None
+        self._discarded: Iterator[None] | None = None
+        self._discarding_at = 0
         self._queue: _Batch = []
         self._proposed: dict[int, _Proposed] = {}
         self._proposed_bytes = 0
@@ -152,7 +155,7 @@ class Replica(Generic[QueryT, ResultT]):
             self._ask_for_read_index(now)
             events = self._raft.take_events(now)
             if events.snapshot is not None:
-                self._begin_restoring(events.snapshot)
+                self._begin_restoring(events.snapshot, now)
             if events.snapshot_wanted:
                 self._taker.want()
             for entry in events.committed:
@@ -185,6 +188,7 @@ class Replica(Generic[QueryT, ResultT]):
 
     def take_snapshot_part(self, now: int) -> SnapshotPart | None:
         """What is to be written next of a snapshot; `snapshot_written` or `_failed` follows."""
+        self._free_discarded(now)
         if self.is_restoring:
             return None
         applied = self.state.last_applied
@@ -217,6 +221,8 @@ class Replica(Generic[QueryT, ResultT]):
 
     def deadline(self) -> int | None:
         """When `take_snapshot_part` should be called at the latest."""
+        if self._discarded is not None:
+            return self._discarding_at
         return None if self.is_restoring else self._taker.deadline()
 
     @property
@@ -240,14 +246,27 @@ class Replica(Generic[QueryT, ResultT]):
         self.restored_bytes += len(section)
         if self._restoring.is_restored:
             # Until now, whoever was promised an answer has had it from the state that was.
+            self._discard(self.state, now)
             self.state, self._restoring = self._restoring, None
             self._raft.snapshot_restored(self.state.last_applied, now)
 
-    def _begin_restoring(self, snapshot: SnapshotMetadata) -> None:
+    def _begin_restoring(self, snapshot: SnapshotMetadata, now: int) -> None:
         self._taker.abandon()
+        if self._restoring is not None:
+            self._discard(self._restoring, now)
         self._restoring = self._new_state()
         self.restored_bytes = 0
         self._restore_from = snapshot
+
+    def _discard(self, state: ReplicatedState[QueryT, ResultT], now: int) -> None:
+        """Sees that a state is freed that nobody needs, a little with each turn."""
+        self._discarded = chain(self._discarded or (), state.dismantle())
+        self._discarding_at = now
+
+    def _free_discarded(self, now: int) -> None:
+        self._discarding_at = now
+        if self._discarded is not None and next(self._discarded, self) is self:
+            self._discarded = None
 
     # ------------------------------------------------------------------ submissions
 

@@ -188,6 +188,10 @@ class ReplicatedState(Generic[QueryT, ResultT]):
         self._sections = contents.number
         self._is_restored = contents.is_last
 
+    def dismantle(self) -> Iterator[None]:
+        """Lets everything go, a little with each step; this object is of no use any more."""
+        return chain(self._machine.dismantle(), self._sessions.dismantle())
+
     def digest(self) -> bytes:
         """A checksum of the whole state: equal on servers that applied the same entries.
 

@@ -31,6 +31,9 @@ from quorate.codec.batch import (
 from quorate.codec.errors import DecodeError
 from quorate.replica.state_machine import SECTION_BYTES
 
+FREED_PER_STEP = 100
+"""So many sessions are freed at a time when the table is not needed any more."""
+
 _SESSION_BYTES = 32
 _REPLY_BYTES = 16
 """About what a session, and a reply beside its own bytes, take in a snapshot."""
@@ -306,6 +309,13 @@ class SessionTable:
             self._sessions[session.id] = session
             if session.is_ordered:
                 self._id_of_owner[session.owner] = session.id
+
+    def dismantle(self) -> Iterator[None]:
+        """Lets the sessions go, `FREED_PER_STEP` at a time; nothing else is called any more."""
+        while self._sessions:
+            for _ in range(min(FREED_PER_STEP, len(self._sessions))):
+                self._sessions.popitem()
+            yield
 
     def digest(self) -> bytes:
         """A checksum of the whole state, limits included; equal for equal tables."""

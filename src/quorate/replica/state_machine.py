@@ -65,6 +65,14 @@ class StateMachine(Protocol[QueryT_contra, ResultT_co]):
         """
         ...
 
+    def dismantle(self) -> Iterator[None]:
+        """Lets the state go, a little with each step, for freeing millions of items takes time.
+
+        Called when another machine has taken this one's place; nothing else is called any more.
+        Letting go of an iterator that is not over frees the rest at once.
+        """
+        ...
+
     def digest(self) -> bytes:
         """A checksum of the whole state, for tests and whoever suspects that servers differ.
 
