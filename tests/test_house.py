@@ -27,11 +27,19 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
 from quorate.raft.settings import Settings
-from quorate.replica import state_machine
+from quorate.replica import sessions, state_machine
 from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
-from quorate.runtime import complaints, driver, keepalive, log_writer, peer_links, server
+from quorate.runtime import (
+    complaints,
+    driver,
+    keepalive,
+    log_writer,
+    peer_links,
+    server,
+    snapshot_worker,
+)
 from quorate.storage import frames, segments, snapshot_file
 from quorate.wire import peer_hello, peer_link
 from quorate.wire.resp_client import ReplyLimits
@@ -141,7 +149,9 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (snapshot_file, ["SYNC_BYTES"]),
         (frames, ["MAX_CONTENTS"]),
         (state_machine, ["SECTION_BYTES"]),
-        (table, ["SECTION_BYTES", "MERGED_PER_CALL"]),
+        (snapshot_worker, ["SECTIONS_AT_A_TIME", "FULL_DISK_PERIOD_S"]),
+        (table, ["SECTION_BYTES", "MERGED_PER_CALL", "FREED_PER_STEP"]),
+        (sessions, ["FREED_PER_STEP"]),
         (layered_values, ["MERGED_PER_CHANGE"]),
     ],
     ids=lambda parameter: parameter.__name__ if isinstance(parameter, ModuleType) else "",

@@ -16,6 +16,7 @@ from quorate.node.node import Node
 from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime.client_server import ClientProtocol
 from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver, monotonic_us
@@ -37,7 +38,7 @@ NewServer = Callable[..., "LoopServer"]
 
 
 class WatchedDisk:
-    """A disk that asks the test before it syncs, writes or preallocates a file.
+    """A disk that asks the test before it syncs, writes, preallocates or removes a file.
 
     What it asks may take its time, or raise what a disk raises.
     """
@@ -46,6 +47,7 @@ class WatchedDisk:
         self.before_sync: Callable[[], None] = _do_nothing
         self.before_write: Callable[[], None] = _do_nothing
         self.before_preallocate: Callable[[], None] = _do_nothing
+        self.before_remove: Callable[[str], None] = lambda _: None
         self._disk = disk
 
     def location(self, name: str) -> str:
@@ -64,6 +66,7 @@ class WatchedDisk:
         self._disk.rename(old, new)
 
     def remove(self, name: str) -> None:
+        self.before_remove(name)
         self._disk.remove(name)
 
     def sync_directory(self) -> None:
@@ -149,11 +152,12 @@ class LoopServer:
         warnings: what an operator would see.
     """
 
-    def __init__(self, store: Store, limits: NodeLimits) -> None:
+    def __init__(self, store: Store, limits: NodeLimits, snapshots: SnapshotSettings) -> None:
         self.failure: BaseException | None = None
         self.warnings: list[str] = []
         self._store = store
         self._limits = limits
+        self._snapshot_settings = snapshots
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -166,7 +170,10 @@ class LoopServer:
             durable=self._store.take_durable_state(),
             rng=rng,
             now=monotonic_us(),
-            settings=NodeSettings(raft=QUICK, limits=self._limits),
+            settings=NodeSettings(
+                raft=QUICK, limits=self._limits, snapshots=self._snapshot_settings
+            ),
+            raft_state_bytes=self._store.raft_state_bytes,
         )
         self._log = LogWriter(
             self._store, loop, on_failure=self._fail, on_warning=self.warnings.append
@@ -217,8 +224,17 @@ class LoopServer:
 def new_server(new_store: NewStore) -> NewServer:
     """Makes the server of the directory, to be entered on the event loop of the test."""
 
-    def new(*, limits: NodeLimits | None = None, segment_size: int = 1024 * 1024) -> LoopServer:
-        return LoopServer(new_store(segment_size=segment_size), limits or NodeLimits())
+    def new(
+        *,
+        limits: NodeLimits | None = None,
+        snapshots: SnapshotSettings | None = None,
+        segment_size: int = 1024 * 1024,
+    ) -> LoopServer:
+        return LoopServer(
+            new_store(segment_size=segment_size),
+            limits or NodeLimits(),
+            snapshots or SnapshotSettings(),
+        )
 
     return new
 

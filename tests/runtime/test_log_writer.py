@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from quorate.raft.configuration import NodeId
+from quorate.codec.snapshot import SnapshotPart
+from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.runtime.log_writer import (
     QUICK_WRITES,
     RETRY_PREPARATION_S,
@@ -65,6 +67,7 @@ class Writing:
         )
         self.log.start(self.durable.put_nowait)
         self._number = 0
+        self._start: LogStart | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +79,14 @@ class Writing:
         """Writes the next entry; whether it is durable at once."""
         self._number += 1
         entry = Entry(self._number, 1, 0, EntryKind.DATA, b"x" * size)
-        return self.log.write(LogWrite(self._number, 1, NodeId(1), (entry,)))
+        start, self._start = self._start, None
+        return self.log.write(LogWrite(self._number, 1, NodeId(1), (entry,), start))
+
+    def snapshot(self) -> None:
+        """A snapshot covers all that is written by now: the next write tells the log."""
+        metadata = SnapshotMetadata(self._number, 1, 0, configuration_of([1]))
+        self.store.snapshots.write(SnapshotPart(metadata, (b"",), is_first=True, is_last=True))
+        self._start = LogStart(self._number, 1)
 
     async def write_durably(self, size: int = 10) -> bool:
         """The same, waiting until it is durable; whether that was at once.
@@ -435,5 +445,86 @@ def test_a_prepared_segment_may_be_filled_before_the_event_loop_hears_of_it(
             assert store.needs_next_segment
             await until(lambda: not store.needs_next_segment)
             assert preparers.on_loop == [False, False]
+
+    run_on_loop(test)
+
+
+# --------------------------------------------------------------------- segments of the past
+
+
+def segments(disk: WatchedDisk) -> list[str]:
+    return sorted(name for name in disk.names() if name.endswith(".wal"))
+
+
+@pytest.mark.parametrize("is_slow", [False, True], ids=["on the loop", "in the thread"])
+def test_segments_that_a_snapshot_has_made_useless_are_removed_in_a_thread(
+    new_store: NewStore,
+    disk: WatchedDisk,
+    run_on_loop: Run,
+    is_slow: bool,  # noqa: FBT001 - a parameter of pytest
+) -> None:
+    async def test() -> None:
+        store = new_store(segment_size=SEGMENT_SIZE)
+        with Writing(store) as writing:
+            removers = set()
+            disk.before_remove = lambda _: removers.add(threading.current_thread())
+            if is_slow:
+                disk.before_sync = lambda: writing.clock.add(2 * SLOW_SYNC_S)
+            for _ in range(4):
+                await writing.write_durably(MORE_THAN_HALF)
+            full = segments(disk)[:3]
+            writing.snapshot()
+            assert set(full) <= set(segments(disk)), "the log does not know of it yet"
+            await writing.write_durably()
+            await until(lambda: not set(full) & set(segments(disk)))
+            assert removers
+            assert threading.main_thread() not in removers
+            assert writing.failures.empty()
+
+    run_on_loop(test)
+
+
+def test_while_segments_are_removed_writes_go_on_and_make_further_ones_useless(
+    new_store: NewStore, disk: WatchedDisk, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        store = new_store(segment_size=SEGMENT_SIZE)
+        with Writing(store) as writing, Gate() as gate:
+            for _ in range(4):
+                assert writing.write(MORE_THAN_HALF)
+                await until(lambda: not store.needs_next_segment)
+            writing.snapshot()
+            disk.before_remove = lambda _: gate.pass_through()
+            assert writing.write()
+            await until(gate.somebody_waits.is_set)
+            for _ in range(4):
+                assert writing.write(MORE_THAN_HALF)
+            useless = segments(disk)[:-2]
+            disk.before_remove = lambda _: None
+            writing.snapshot()
+            assert writing.write()
+            assert set(useless) <= set(segments(disk))
+            gate.open()
+            await until(lambda: not set(useless) & set(segments(disk)))  # without another write
+
+    run_on_loop(test)
+
+
+def test_a_segment_that_cannot_be_removed_ends_the_node(
+    new_store: NewStore, disk: WatchedDisk, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        error = DiskFailedError("0000000001.wal", "remove", "I/O error")
+
+        def fail(_: str) -> None:
+            raise error
+
+        with Writing(new_store(segment_size=SEGMENT_SIZE)) as writing:
+            for _ in range(3):
+                await writing.write_durably(MORE_THAN_HALF)
+            writing.snapshot()
+            disk.before_remove = fail
+            await writing.write_durably()
+            assert await writing.failures.get() is error
 
     run_on_loop(test)

@@ -5,10 +5,10 @@ takes. But a sync on the loop holds up everything else, so as soon as one was sl
 a thread, until the disk has been quick again for a while. What arrives while a write is on its
 way goes into the next one: that is group commit.
 
-Segments are preallocated, and those that a snapshot has made useless removed, in a thread of their
-own, beside the writes. From half a segment on, the
-next one is prepared or being prepared, however few writes follow: only writes that fill the other
-half before that is done make their segment themselves.
+Segments are preallocated, and those that a snapshot has made useless removed, in a thread of
+their own, beside the writes. From half a segment on, the next one is prepared or being prepared,
+however few writes follow: only writes that fill the other half before that is done make their
+segment themselves.
 """
 
 import asyncio

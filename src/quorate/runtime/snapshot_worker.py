@@ -2,6 +2,8 @@
 
 Snapshots are large and nobody waits for them, so nothing of them is done on the event loop but to
 make their parts and to take these in: each piece that goes through here is small.
+
+A disk without room costs a snapshot and nothing else: the node warns, and goes on with what it has.
 """
 
 import asyncio
@@ -18,6 +20,8 @@ from quorate.storage.snapshots import Snapshots, StoredSnapshot
 
 SECTIONS_AT_A_TIME = 8
 """So many sections of a snapshot are read before they are taken in; each has about 64 KiB."""
+FULL_DISK_PERIOD_S = 10.0
+"""It is told at most so often that a leader's snapshot finds no room: the leader tries again."""
 
 
 class SnapshotListener(Protocol):
@@ -61,9 +65,12 @@ class SnapshotWorker:
         on_warning: Callable[[str], None],
     ) -> None:
         self._files = files
+        self._loop = loop
         self._on_warning = on_warning
         self._thread = DiskThread(loop, "snapshots", on_failure=on_failure)
         self._listener: SnapshotListener
+        self._restorations = 0
+        self._quiet_until_s = 0.0
 
     def start(self, listener: SnapshotListener) -> None:
         """Begins to work."""
@@ -84,17 +91,15 @@ class SnapshotWorker:
 
     def receive(self, chunk: ReceivedChunk) -> None:
         """Writes a piece of the leader's snapshot."""
-        request = chunk.request
-        self._thread.do(
-            partial(
-                self._files.receive, request.snapshot, request.size, request.offset, request.data
-            ),
-            partial(self._listener.chunk_written, chunk),
-        )
+        self._thread.do(partial(self._receive, chunk), partial(self._received, chunk))
 
     def restore(self) -> None:
-        """Reads the newest snapshot, a few sections at a time."""
-        self._read_sections(self._files.sections())
+        """Reads the newest snapshot, a few sections at a time.
+
+        One that is still being read is of no use any more: its sections go nowhere.
+        """
+        self._restorations += 1
+        self._thread.do(self._files.sections, partial(self._read_sections, self._restorations))
 
     def close(self) -> None:
         """Waits for what is on its way, without telling anybody."""
@@ -113,11 +118,28 @@ class SnapshotWorker:
         else:
             self._listener.part_written(result)
 
-    def _read_sections(self, sections: Iterator[bytes]) -> None:
-        self._thread.do(
-            lambda: list(islice(sections, SECTIONS_AT_A_TIME)), partial(self._take_in, sections)
-        )
+    def _receive(self, chunk: ReceivedChunk) -> int | DiskFullError:
+        request = chunk.request
+        try:
+            return self._files.receive(request.snapshot, request.size, request.offset, request.data)
+        except DiskFullError as error:
+            return error
 
-    def _take_in(self, sections: Iterator[bytes], read: list[bytes]) -> None:
-        if self._listener.sections_read(read):
-            self._read_sections(sections)
+    def _received(self, chunk: ReceivedChunk, result: int | DiskFullError) -> None:
+        if isinstance(result, DiskFullError):
+            if self._loop.time() >= self._quiet_until_s:
+                self._quiet_until_s = self._loop.time() + FULL_DISK_PERIOD_S
+                self._on_warning(f"the leader's snapshot cannot be taken in: {result}")
+            result = 0
+        self._listener.chunk_written(chunk, result)
+
+    def _read_sections(self, restoration: int, sections: Iterator[bytes]) -> None:
+        if restoration == self._restorations:
+            self._thread.do(
+                lambda: list(islice(sections, SECTIONS_AT_A_TIME)),
+                partial(self._take_in, restoration, sections),
+            )
+
+    def _take_in(self, restoration: int, sections: Iterator[bytes], read: list[bytes]) -> None:
+        if restoration == self._restorations and self._listener.sections_read(read):
+            self._read_sections(restoration, sections)
