@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
-
-from quorate.clerk.errors import OutcomeUnknownError
-from quorate.runtime.clerk import Clerk
+from tests.integration.append_load import CLERKS, AppendLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,44 +15,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Cluster, Ledger, StartCluster
 
 pytestmark = pytest.mark.processes
-
-CLERKS = 8
-KEYS = 4
-
-
-class AppendLoad:
-    """Clerks that append to a few common keys, each in a thread of its own."""
-
-    def __init__(self, servers: list[str], ledger: Ledger, prefix: str) -> None:
-        self.keys = [f"{prefix}-{number}" for number in range(KEYS)]
-        self.done = 0
-        self._servers = servers
-        self._ledger = ledger
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLERKS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, client: int) -> None:
-        number = 0
-        with Clerk(self._servers) as clerk:
-            while not self._stopping.is_set():
-                key = self.keys[number % KEYS]
-                try:
-                    clerk.append(key, self._ledger.element(client, number), timeout=60)
-                    self._ledger.acknowledge(client, number)
-                except OutcomeUnknownError:
-                    self._ledger.leave_open(client, number)
-                number += 1
-                self.done += 1  # only told how things go: a lost count does no harm
 
 
 def kill_all_once(cluster: Cluster, ledger: Ledger, *, round_: int, rng: random.Random) -> str:

@@ -145,33 +145,52 @@ def new_store(disk: WatchedDisk) -> Iterator[NewStore]:
 
 
 class LoopServer:
-    """The only node of a cluster, put together as `quorate.runtime.server` does it.
+    """A node on the event loop of the test, put together as `quorate.runtime.server` does it.
+
+    Args:
+        store: its data directory.
+        limits: as in `NodeSettings`.
+        snapshots: likewise.
+        raft: likewise.
+        peer_port: where it listens to others; None if there are none.
 
     Attributes:
         failure: what ended it, if something did.
         warnings: what an operator would see.
     """
 
-    def __init__(self, store: Store, limits: NodeLimits, snapshots: SnapshotSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: NodeLimits,
+        snapshots: SnapshotSettings,
+        *,
+        raft: Settings = QUICK,
+        peer_port: int | None = None,
+    ) -> None:
         self.failure: BaseException | None = None
         self.warnings: list[str] = []
         self._store = store
         self._limits = limits
         self._snapshot_settings = snapshots
+        self._raft_settings = raft
+        self._peer_port = peer_port
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._fail(context["exception"]))
-        rng = random.Random(1)
         identity = self._store.identity
+        rng = random.Random(identity.node)
         self.node = Node(
-            ONLY.id,
+            identity.node,
             boot=identity.boot,
             durable=self._store.take_durable_state(),
             rng=rng,
             now=monotonic_us(),
             settings=NodeSettings(
-                raft=QUICK, limits=self._limits, snapshots=self._snapshot_settings
+                raft=self._raft_settings,
+                limits=self._limits,
+                snapshots=self._snapshot_settings,
             ),
             raft_state_bytes=self._store.raft_state_bytes,
         )
@@ -180,13 +199,13 @@ class LoopServer:
         )
         hello = Hello(
             cluster_id=identity.cluster_id,
-            sender=ONLY.id,
+            sender=identity.node,
             to=None,
             data_id=identity.data_id,
             boot=identity.boot,
             client_address="",
         )
-        links = PeerLinks(hello, identity.members, known=self._store, rng=rng)
+        self._links = PeerLinks(hello, identity.members, known=self._store, rng=rng)
         self._snapshots = SnapshotWorker(
             self._store.snapshots,
             loop,
@@ -194,7 +213,7 @@ class LoopServer:
             on_warning=self.warnings.append,
         )
         self._driver = Driver(
-            self.node, loop, peers=links, log=self._log, snapshots=self._snapshots
+            self.node, loop, peers=self._links, log=self._log, snapshots=self._snapshots
         )
         self._log.start(self._driver.written)
         self._snapshots.start(self._driver)
@@ -202,12 +221,20 @@ class LoopServer:
             lambda: ClientProtocol(self._driver), "127.0.0.1", 0
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
+        if self._peer_port is not None:
+            self._peer_server = await loop.create_server(
+                self._links.incoming_protocol, "127.0.0.1", self._peer_port
+            )
+            self._links.start(self._driver)
         self._driver.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._driver.stop()
         self._server.close()
+        if self._peer_port is not None:
+            self._peer_server.close()
+            await self._links.close()
         self._log.close()
         self._snapshots.close()
 

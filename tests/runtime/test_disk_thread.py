@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.runtime.disk_thread import DiskThread
@@ -35,7 +36,7 @@ def test_one_piece_of_work_follows_the_other_and_the_event_loop_gets_the_results
 
         thread = new_thread([])
         for number in range(100):
-            thread.do(lambda number=number: work(number), take)
+            thread.do(partial(work, number), take)
         assert [await results.get() for _ in range(100)] == [(n, True) for n in range(100)]
         assert len(threads) == 1
         assert threading.main_thread() not in threads

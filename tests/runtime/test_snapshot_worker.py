@@ -119,7 +119,12 @@ def test_the_event_loop_waits_for_no_part(
     async def test() -> None:
         with Working(new_store()) as working:
             waits, opened = threading.Event(), threading.Event()
-            disk.before_write = lambda: (waits.set(), opened.wait(), None)[2]
+
+            def wait() -> None:
+                waits.set()
+                opened.wait()
+
+            disk.before_write = wait
             working.worker.write(part(7, b"state"))
             while not waits.is_set():  # noqa: ASYNC110 - a thread brings it about
                 await asyncio.sleep(0)
