@@ -3,7 +3,7 @@
 import pytest
 
 from quorate.codec.snapshot import SnapshotPart
-from quorate.raft.configuration import configuration_of
+from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings, SnapshotTaker
@@ -187,3 +187,12 @@ def test_settings_without_sense_are_refused(settings: dict[str, int]) -> None:
 def test_a_quarter_of_the_bound_may_stay_for_slow_followers() -> None:
     assert SnapshotSettings(max_raft_state=1000).trailing_bytes == 250
     assert SnapshotSettings(max_raft_state=NEVER).trailing_bytes == 0
+
+
+def test_nodes_with_the_same_settings_do_not_take_their_snapshots_at_the_same_time() -> None:
+    settings = SnapshotSettings(max_raft_state=1000)
+    bounds = [settings.of_node(NodeId(node)).max_raft_state for node in range(1, 7)]
+    assert bounds == [1000, 950, 900, 850, 800, 1000]
+    assert SnapshotSettings(max_raft_state=1).of_node(NodeId(3)).max_raft_state == 1
+    never = SnapshotSettings(max_raft_state=NEVER)
+    assert never.of_node(NodeId(3)) == never

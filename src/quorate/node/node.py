@@ -108,7 +108,7 @@ class Node:
         self._replica: Replica[Query, QueryResult] = Replica(
             self.raft,
             lambda: ReplicatedState(Table(), SessionTable(settings.sessions)),
-            snapshots=settings.snapshots,
+            snapshots=settings.snapshots.of_node(node),
             raft_state_bytes=raft_state_bytes,
         )
         self._gateway = Gateway(

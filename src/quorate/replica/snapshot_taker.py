@@ -13,11 +13,15 @@ from collections.abc import Iterator
 import msgspec
 
 from quorate.codec.snapshot import SnapshotPart
+from quorate.raft.configuration import NodeId
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
 from quorate.raft.snapshot import SnapshotMetadata
 
 NEVER = -1
 """The `max_raft_state` of a server that takes no snapshot unless it is asked for one."""
+
+_STAGGERED_NODES = 5
+"""Nodes with consecutive ids of which no two have the same bound."""
 
 
 class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,17 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
     def trailing_bytes(self) -> int:
         """How much of the log stays for followers that are a little behind: a quarter of it."""
         return max(0, self.max_raft_state // 4)
+
+    def of_node(self, node: NodeId) -> "SnapshotSettings":
+        """What these settings mean for one of several nodes that have the same.
+
+        Their logs grow alike, so with one bound all of them would be busy with snapshots at the
+        same time. Each takes a bound that is a little lower, by a share that its id tells.
+        """
+        if self.max_raft_state == NEVER:
+            return self
+        share = self.max_raft_state * ((node - 1) % _STAGGERED_NODES) // (4 * _STAGGERED_NODES)
+        return msgspec.structs.replace(self, max_raft_state=self.max_raft_state - share)
 
     def __post_init__(self) -> None:
         if self.max_raft_state < NEVER:
