@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.append_load import AppendLoad
 
+from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
+from quorate.wire.resp_client import encode_command
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tests.integration.conftest import Cluster, Ledger
+    from tests.integration.conftest import Cluster, Ledger, StartCluster
 
     from quorate.raft.configuration import NodeId
 
@@ -130,3 +135,36 @@ def test_a_duplicate_is_answered_from_the_table_after_a_restart_from_a_snapshot(
     with cluster.connect(cluster.leader()) as client:
         assert client.call(*once) == 3
         assert client.call("GET", key) == b"abc"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_memory_and_disk_stay_flat_over_hundreds_of_snapshots(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(serve_options=SERVE_OPTIONS)
+    counts = {node: SnapshotCount(cluster, node) for node in cluster.nodes}
+    memory: dict[NodeId, list[int]] = {node: [] for node in cluster.nodes}
+    disk: dict[NodeId, list[int]] = {node: [] for node in cluster.nodes}
+    writes = b"".join(encode_command("SET", f"key-{n}", b"v" * 100) for n in range(100))
+    with cluster.connect(cluster.leader()) as client:
+        while (taken := min(count.look() for count in counts.values())) < 300:
+            client.send(writes)
+            assert client.replies(100) == [b"OK"] * 100
+            if taken // 3 >= len(memory[cluster.nodes[0]]):
+                for node in cluster.nodes:
+                    memory[node].append(cluster.memory_bytes(node))
+                    files = list(cluster.local.data_dir(node).iterdir())
+                    disk[node].append(sum(disk_bytes(path) for path in files))
+    for node in cluster.nodes:
+        early, late = memory[node][20:50], memory[node][-30:]
+        print(f"node {node}: {median(early)} bytes of memory early, {median(late)} late,")
+        print(f"  at most {max(disk[node])} bytes of disk")
+        assert median(late) < 1.05 * median(early)
+        # The active segment, the one ahead, one that is being removed, and the snapshots.
+        assert max(disk[node]) < 3 * DEFAULT_SEGMENT_SIZE + 1_000_000
+
+
+def disk_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:  # removed since
+        return 0

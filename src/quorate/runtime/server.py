@@ -163,6 +163,7 @@ async def _run(
     driver = Driver(node, loop, peers=links, log=log_writer, snapshots=snapshot_worker)
     log_writer.start(driver.written)
     snapshot_worker.start(driver)
+    _calm_garbage_collector()
     client_server = await loop.create_server(
         lambda: ClientProtocol(driver), sock=client_socket, backlog=BACKLOG
     )
@@ -176,7 +177,6 @@ async def _run(
         config.client_address,
         config.peer_address,
     )
-    _calm_garbage_collector()
     links.start(driver)
     driver.start()
     failure = await stop.wait()
