@@ -31,7 +31,7 @@ from quorate.storage.identity import FILE_NAME as IDENTITY_NAME
 
 # By name, not by import: a process of its own is no part of this one. -P: what lies in the
 # working directory is not imported.
-_SERVE = (sys.executable, "-P", "-m", "quorate.cli", "serve", "--stop-with-stdin")
+QUORATE = (sys.executable, "-P", "-m", "quorate.cli")
 _STOP_TIMEOUT_S = 10.0
 _STATUS_TIMEOUT_S = 0.5
 _READ_TIMEOUT_S = 0.5
@@ -61,18 +61,32 @@ class LocalCluster:
         directory: where everything is kept.
         file: what the cluster is.
         serve_options: further options of `quorate serve`, the same for each node.
+        program: what to run in place of the `quorate` command.
     """
 
     def __init__(
-        self, directory: Path, file: ClusterFile, *, serve_options: Sequence[str] = ()
+        self,
+        directory: Path,
+        file: ClusterFile,
+        *,
+        serve_options: Sequence[str] = (),
+        program: Sequence[str] = QUORATE,
     ) -> None:
         self.directory = directory
         self._file = file
+        self._program = tuple(program)
         self._serve_options = tuple(serve_options)
         self._processes: dict[NodeId, subprocess.Popen[bytes]] = {}
 
     @classmethod
-    def create(cls, directory: Path, *, nodes: int = 3, serve_options: Sequence[str] = ()) -> Self:
+    def create(
+        cls,
+        directory: Path,
+        *,
+        nodes: int = 3,
+        serve_options: Sequence[str] = (),
+        program: Sequence[str] = QUORATE,
+    ) -> Self:
         """A new cluster on free ports; nothing runs yet.
 
         Raises:
@@ -83,7 +97,7 @@ class LocalCluster:
         ports = free_ports(2 * nodes)
         file = ClusterFile.of_ports(ports[:nodes], ports[nodes:])
         file.save(directory)
-        return cls(directory, file, serve_options=serve_options)
+        return cls(directory, file, serve_options=serve_options, program=program)
 
     @property
     def members(self) -> tuple[LocalMember, ...]:
@@ -237,7 +251,8 @@ class LocalCluster:
         return self.directory / f"node-{node}"
 
     def _command(self, node: NodeId) -> list[str]:
-        command = [*_SERVE, "--id", str(node), "--data-dir", str(self.data_dir(node))]
+        command = [*self._program, "serve", "--stop-with-stdin"]
+        command += ["--id", str(node), "--data-dir", str(self.data_dir(node))]
         for member in self.members:
             command += ["--member", f"{member.id}={member.peer},{member.client}"]
         if not self._file.initialized and not self._has_identity(node):
