@@ -48,6 +48,20 @@ def test_what_the_disk_held_at_the_start_is_durable(new_disk_state: NewDisk) -> 
     assert persistence.is_kept(persistence.promise_of_entries(2))
 
 
+def test_a_start_drops_what_a_crash_left_before_the_snapshot(new_disk_state: NewDisk) -> None:
+    """The snapshot was durable, and the write that shortens the log was not. Found by the
+    simulator: the log stayed too long, and too little of it was new for another snapshot.
+    """
+    state = new_disk_state(log=(1, 1, 2, 2), snapshot=(3, 2), start=(0, 0))
+    persistence = Persistence(state, Settings(trailing_bytes=0))
+    assert persistence.log.start == LogStart(3, 2)
+    assert persistence.durable_index == 4
+    write = issue(persistence)
+    assert (write.start, write.entries) == (LogStart(3, 2), ())
+    trailing = Settings(trailing_bytes=ENTRY_HEADER_BYTES + len(b"3 of term 2"))
+    assert Persistence(state, trailing).log.start == LogStart(2, 1)
+
+
 def test_all_changes_since_the_last_write_go_into_one(new_disk_state: NewDisk) -> None:
     persistence = Persistence(new_disk_state(term=1, log=(1,)), Settings())
     persistence.adopt_term(2)

@@ -350,7 +350,9 @@ def test_a_follower_that_the_trailing_entries_reach_needs_none(
     new_server: type[Server], new_disk_state: NewDisk
 ) -> None:
     state = new_disk_state(snapshot=(10, 1), start=(7, 1), log=(1,) * 5)
-    leader = new_server(durable=state, settings=PLAIN)
+    trailing_bytes = 3 * (ENTRY_HEADER_BYTES + len(b"10 of term 1"))
+    settings = msgspec.structs.replace(PLAIN, trailing_bytes=trailing_bytes)
+    leader = new_server(durable=state, settings=settings)
     leader.win_election()
     lag(leader, 2, last_index=7)
     lag(leader, 3, last_index=6)

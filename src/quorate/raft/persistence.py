@@ -50,6 +50,8 @@ class Persistence:
         self.current_term = durable.term
         self.voted_for = durable.voted_for
         self.log = RaftLog(durable.start, durable.snapshot, durable.entries)
+        # A crash may have come between the snapshot and the write that shortens the log.
+        self.log.compact(durable.snapshot, trailing_bytes=settings.trailing_bytes)
         self.snapshot_size = durable.snapshot_size
         """Bytes of the newest snapshot; 0 if there is none that could be sent."""
         self.previous_index = durable.snapshot.index
