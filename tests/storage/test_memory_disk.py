@@ -205,6 +205,24 @@ def test_the_process_stops_at_the_given_operation_for_good() -> None:
     disk.create("b")
 
 
+def test_the_process_stops_at_its_next_sync_and_what_it_wrote_may_be_torn() -> None:
+    found = set()
+    for seed in SEEDS:
+        disk = MemoryDisk()
+        durable(disk, "a", b"o" * (2 * SECTOR_SIZE))
+        disk.stop_at_sync()
+        file = disk.open("a")
+        file.write_at(0, b"n" * (2 * SECTOR_SIZE))
+        with pytest.raises(StoppedError):
+            disk.sync_directory()
+        with pytest.raises(StoppedError):
+            file.write_at(0, b"x")
+        disk.crash(random.Random(seed))
+        found.add(bytes(part[0] for part in sectors(content_of(disk, "a"))))
+        disk.sync_directory()
+    assert found == {b"oo", b"on", b"no", b"nn"}
+
+
 def test_a_killed_process_loses_nothing_and_saves_nothing() -> None:
     found = set()
     for seed in SEEDS:

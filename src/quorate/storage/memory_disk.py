@@ -16,8 +16,9 @@ The fault model:
    still fits, and then raises. Or it says so only at the sync, as network file systems do
    (`fail_next_sync`).
 5. The process can die while the power stays (`kill`): whatever it wrote is there, synced or not.
-6. Either can happen *within* a step of the caller (`stop_after`): that operation and all later
-   ones raise `StoppedError` until `crash` or `kill` is called.
+6. Either can happen *within* a step of the caller (`stop_after`, or `stop_at_sync`, which leaves
+   what was written at the mercy of point 1): that operation and all later ones raise
+   `StoppedError` until `crash` or `kill` is called.
 
 Not in the model, because nothing above a disk can mend it: synced bytes that change or vanish.
 Tests that want them write to the file. Reading never fails.
@@ -84,7 +85,14 @@ class _Inode:
 class _Device:
     """What the directory and its open files share: the space, the power, and faults to come."""
 
-    __slots__ = ("capacity", "lives", "names", "next_sync_error", "operations_left")
+    __slots__ = (
+        "capacity",
+        "lives",
+        "names",
+        "next_sync_error",
+        "operations_left",
+        "stops_at_sync",
+    )
 
     def __init__(self, capacity: int | None) -> None:
         self.capacity = capacity
@@ -92,6 +100,7 @@ class _Device:
         self.lives = 0
         self.next_sync_error: StorageError | None = None
         self.operations_left: int | None = None
+        self.stops_at_sync = False
 
     def operate(self) -> None:
         """Begin an operation that changes the disk."""
@@ -102,6 +111,8 @@ class _Device:
 
     def operate_sync(self) -> None:
         """Begin a sync."""
+        if self.stops_at_sync:
+            self.operations_left = 0
         self.operate()
         error, self.next_sync_error = self.next_sync_error, None
         if error is not None:
@@ -227,6 +238,7 @@ class MemoryDisk:
         self._device.lives += 1
         self._device.next_sync_error = None
         self._device.operations_left = None
+        self._device.stops_at_sync = False
 
     def fail_next_sync(self, *, is_full: bool = False) -> None:
         """Let the next sync, of a file or of the directory, fail: an I/O error, or a full disk."""
@@ -240,6 +252,10 @@ class MemoryDisk:
     def stop_after(self, operations: int) -> None:
         """Let this many more operations that change the disk succeed, and none after them."""
         self._device.operations_left = operations
+
+    def stop_at_sync(self) -> None:
+        """Let no sync, of a file or of the directory, succeed any more, nor anything after it."""
+        self._device.stops_at_sync = True
 
     def limit_capacity(self, capacity: int | None) -> None:
         """Let all files together have at most so many bytes from now on; None for no limit."""
