@@ -157,6 +157,10 @@ class Node:
         """The write of this number is on the disk, which holds so much Raft state now."""
         self._replica.persisted(number, now, raft_state_bytes=raft_state_bytes)
 
+    def request_snapshot(self) -> None:
+        """An operator wants a snapshot, whether it is due or not."""
+        self._replica.request_snapshot()
+
     def snapshot_written(self, stored: StoredSnapshot | None, now: int) -> None:
         """The part of a snapshot is written; if it was the last, all of that is durable now."""
         self._replica.snapshot_written(stored, now)

@@ -17,7 +17,7 @@ from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 
 _AMBUSH_US = 200
-_OPERATIONS_OF_A_START = 12
+_OPERATIONS_OF_A_START = 16
 """A start changes the disk about so many times."""
 
 
@@ -59,6 +59,7 @@ class Faults:
             self._kill_everywhere,
             self._lose_power,
             self._lose_power_within_a_step,
+            self._lose_power_between_write_and_sync,
             self._lose_power_everywhere,
             self._pause,
             self._suspend,
@@ -73,6 +74,7 @@ class Faults:
             self._disconnect_clients,
             self._fail_sync,
             self._fill_disk,
+            self._ambush_snapshots,
         ]
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
@@ -154,6 +156,10 @@ class Faults:
     def _lose_power_within_a_step(self) -> None:
         self._a_server().disk.stop_after(self._rng.randrange(6))
 
+    def _lose_power_between_write_and_sync(self) -> None:
+        """What the server writes next is half on its disk, or less, or more."""
+        self._a_server().disk.stop_at_sync()
+
     def _lose_power_everywhere(self) -> None:
         for server in self._servers:
             server.kill(power=True)
@@ -226,6 +232,32 @@ class Faults:
             again = partial(self._wait_for_commit, server, commit_index)
             self._scheduler.after(_AMBUSH_US, again)
 
+    def _ambush_snapshots(self) -> None:
+        """Something befalls the next few servers that are busy with a snapshot."""
+        self._lie_in_wait_for_snapshots(victims=1 + self._rng.randrange(6))
+
+    def _lie_in_wait_for_snapshots(self, victims: int) -> None:
+        if self._scheduler.now >= self._until or not victims:
+            return
+        busy = [server for server in self._servers if server.works_on_snapshots]
+        if busy:
+            victims -= 1
+            self._befall_snapshot(self._rng.choice(busy))
+        wait = self._rng.randrange(1, 20 * _AMBUSH_US)
+        self._scheduler.after(wait, partial(self._lie_in_wait_for_snapshots, victims))
+
+    def _befall_snapshot(self, server: SimulatedServer) -> None:
+        match self._rng.choice(("loses power", "loses power", "dies", "fails", "is full")):
+            case "loses power":
+                server.disk.stop_after(self._rng.randrange(10))
+            case "dies":
+                server.kill(power=False)
+            case "fails":
+                server.disk.fail_next_sync()
+            case _:
+                self._fill(server)
+        self._look_after_the_dead()
+
     def _newest_term(self) -> int:
         return max((s.node.raft.current_term for s in self._servers if s.node), default=0)
 
@@ -276,6 +308,8 @@ class Faults:
         self._a_server().disk.fail_next_sync()
 
     def _fill_disk(self) -> None:
-        server = self._a_server()
+        self._fill(self._a_server())
+
+    def _fill(self, server: SimulatedServer) -> None:
         server.disk.limit_capacity(0)
         self._scheduler.after(self._outage(), lambda: server.disk.limit_capacity(None))

@@ -1,10 +1,12 @@
 """What must be true of a cluster after each thing that happens to it.
 
-The properties of Figure 3 of the Raft paper, as far as they can be seen from outside, and that
-what is committed is on the disks of a majority.
+The properties of Figure 3 of the Raft paper, as far as they can be seen from outside; that what is
+committed is on the disks of a majority; that snapshots cover what was committed, and nothing else;
+and that servers which have applied as much have the same state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import google_crc32c
@@ -13,8 +15,10 @@ import msgspec
 from quorate.node.node import Node
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.sim.errors import InvariantError
 from quorate.sim.server import SimulatedServer
+from quorate.sim.snapshot_work import StateSeen
 
 
 class _Committed(msgspec.Struct, frozen=True):
@@ -22,12 +26,14 @@ class _Committed(msgspec.Struct, frozen=True):
 
     Attributes:
         term: of the entry.
+        time_ms: its cluster time.
         checksum: of its data.
         known_in: the term of the server that was the first to know; it was committed then or
             earlier.
     """
 
     term: int
+    time_ms: int
     checksum: int
     known_in: int
 
@@ -38,6 +44,8 @@ class _Seen(NamedTuple):
     node: Node
     term: int
     commit_index: int
+    last_applied: int
+    log_start: LogStart
     is_leader: bool
 
 
@@ -53,6 +61,8 @@ class Invariants:
         self._leader_of_term: dict[int, NodeId] = {}
         self._committed: list[_Committed] = []
         self._seen: dict[NodeId, _Seen] = {}
+        self._snapshots: dict[NodeId, SnapshotMetadata] = {}
+        self._states: dict[int, tuple[NodeId, bytes]] = {}
 
     @property
     def leaders(self) -> int:
@@ -73,20 +83,47 @@ class Invariants:
         for server in self._servers:
             if server.node is not None:
                 self._check(server)
+                for state in server.take_states_seen():
+                    self.check_state(server.id, state)
+            self._check_snapshot(server)
+
+    def check_state(self, node: NodeId, state: StateSeen) -> None:
+        """Checks that all servers have the same state once they have applied as much.
+
+        Raises:
+            InvariantError: another one had another state.
+        """
+        other, digest = self._states.setdefault(state.last_applied, (node, state.digest))
+        if digest != state.digest:
+            raise InvariantError(
+                f"nodes {other} and {node} have different states as of entry {state.last_applied}"
+            )
 
     def _check(self, server: SimulatedServer) -> None:
         assert server.node is not None
         raft = server.node.raft
-        now = _Seen(server.node, raft.current_term, raft.commit_index, raft.is_leader)
+        now = _Seen(
+            server.node,
+            raft.current_term,
+            raft.commit_index,
+            server.node.state.last_applied,
+            raft.log_start,
+            raft.is_leader,
+        )
         seen = self._seen.get(server.id)
         if now == seen:
             return
         if seen is None or seen.node is not server.node:
-            seen = _Seen(server.node, 0, 0, is_leader=False)
-        if now.term < seen.term or now.commit_index < seen.commit_index:
+            seen = _Seen(server.node, 0, 0, 0, LogStart(0, 0), is_leader=False)
+        if (
+            now.term < seen.term
+            or now.commit_index < seen.commit_index
+            or now.last_applied < seen.last_applied
+        ):
             raise InvariantError(
-                f"node {server.id} went from term {seen.term}, commit index {seen.commit_index} "
-                f"back to {now.term}, {now.commit_index}"
+                f"node {server.id} went from term {seen.term}, commit index {seen.commit_index}, "
+                f"last applied {seen.last_applied} back to {now.term}, {now.commit_index}, "
+                f"{now.last_applied}"
             )
         if now.is_leader and self._leader_of_term.get(now.term) != server.id:
             self._check_new_leader(server.id, raft)
@@ -94,6 +131,8 @@ class Invariants:
             self._check_committed(server.id, raft, seen.commit_index)
             if now.is_leader and seen.is_leader and now.term == seen.term:
                 self._check_rule(server.id, raft)
+        if now.log_start != seen.log_start:
+            self._check_committed_end(server.id, "log begins after", now.log_start)
         self._seen[server.id] = now
 
     def _check_new_leader(self, node: NodeId, raft: Raft) -> None:
@@ -104,7 +143,8 @@ class Invariants:
             raise InvariantError(f"nodes {leader} and {node} both lead term {term}")
         # Leader Completeness: "if a log entry is committed in a given term, then that entry will
         # be present in the logs of the leaders for all higher-numbered terms".
-        for index, committed in enumerate(self._committed, 1):
+        # What is in front of its log is in a snapshot of committed entries: see there.
+        for index, committed in self._committed_behind(raft.log_start.index):
             if committed.known_in < term and raft.term_at(index) != committed.term:
                 raise InvariantError(
                     f"node {node} leads term {term} without entry {index} of term "
@@ -114,7 +154,7 @@ class Invariants:
     def _check_committed(self, node: NodeId, raft: Raft, since: int) -> None:
         # "State Machine Safety: if a server has applied a log entry at a given index to its state
         # machine, no other server will ever apply a different log entry for the same index."
-        for index in range(since + 1, raft.commit_index + 1):
+        for index in range(max(since, raft.log_start.index) + 1, raft.commit_index + 1):
             entry = raft.committed_entry(index)
             checksum = google_crc32c.value(entry.data)
             if index <= len(self._committed):
@@ -125,8 +165,37 @@ class Invariants:
                         f"committed before: one of term {entry.term}, not of term {known.term}"
                     )
             else:
+                assert index == len(self._committed) + 1, "each is seen when it is committed"
                 self._check_durable(node, index, entry.term)
-                self._committed.append(_Committed(entry.term, checksum, raft.current_term))
+                self._committed.append(
+                    _Committed(entry.term, entry.time_ms, checksum, raft.current_term)
+                )
+
+    def _committed_behind(self, index: int) -> Iterator[tuple[int, _Committed]]:
+        return enumerate(islice(self._committed, index, None), index + 1)
+
+    def _check_snapshot(self, server: SimulatedServer) -> None:
+        snapshot = server.record.snapshot
+        if snapshot is None or self._snapshots.get(server.id) is snapshot:
+            return
+        self._snapshots[server.id] = snapshot
+        end = LogStart(snapshot.index, snapshot.term)
+        last = self._check_committed_end(server.id, "snapshot ends with", end)
+        if snapshot.time_ms != last.time_ms:
+            raise InvariantError(
+                f"node {server.id}: its snapshot says that the time of entry {end.index} is "
+                f"{snapshot.time_ms}, but it is {last.time_ms}"
+            )
+
+    def _check_committed_end(self, node: NodeId, what: str, end: LogStart) -> _Committed:
+        """Checks that everything up to an entry is committed."""
+        last = self._committed[end.index - 1] if end.index <= len(self._committed) else None
+        if last is None or last.term != end.term:
+            raise InvariantError(
+                f"node {node}: its {what} entry {end.index} of term {end.term}, which is not "
+                f"committed: {last}"
+            )
+        return last
 
     def _check_rule(self, node: NodeId, raft: Raft) -> None:
         # "only log entries from the leader's current term are committed by counting replicas"

@@ -1,7 +1,8 @@
 """A simulated server: the driver of one production node, with its store on a simulated disk.
 
 It can be killed, lose power in the middle of a disk operation, be paused, and be started again
-on what its disk holds then.
+on what its disk holds then. As in production, three things go on beside each other: the log, the
+care for its segments, and the snapshots (`snapshot_work`).
 """
 
 import random
@@ -15,13 +16,14 @@ from quorate.node.node import Node
 from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Member, NodeId
-from quorate.raft.messages import PeerMessage
-from quorate.raft.ready import LogWrite
+from quorate.raft.messages import InstallSnapshot, PeerMessage
+from quorate.raft.ready import Envelope, LogWrite
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.network import Network
 from quorate.sim.process import Process
 from quorate.sim.scheduler import Scheduler
+from quorate.sim.snapshot_work import SnapshotWork, StateSeen
 from quorate.sim.stream import Stream
 from quorate.storage.errors import StorageError
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
@@ -97,7 +99,9 @@ class SimulatedServer:
         self._others = [other.id for other in members if other.id != member.id]
         self._process = Process(scheduler)
         self._store: Store | None = None
+        self._snapshots: SnapshotWork | None = None
         self._turn_is_due = False
+        self._cleaning_is_due = False
         self._timer = 0
         self._stalled_until = 0
         self._streams: dict[int, Stream] = {}
@@ -116,13 +120,25 @@ class SimulatedServer:
         """Whether it runs."""
         return self.node is not None
 
+    @property
+    def works_on_snapshots(self) -> bool:
+        """Whether it is writing, reading or restoring one."""
+        return self._snapshots is not None and self._snapshots.is_busy
+
+    def take_states_seen(self) -> list[StateSeen]:
+        """The states of which it has taken a snapshot, or that it has restored from one."""
+        if self._snapshots is None or not self._snapshots.seen:
+            return []
+        seen, self._snapshots.seen = self._snapshots.seen, []
+        return seen
+
     # ------------------------------------------------------------------ life and death
 
     def start(self) -> None:
         """Starts on what the disk holds."""
         assert self.node is None
         self._process = Process(self._scheduler)
-        self._turn_is_due = False
+        self._turn_is_due = self._cleaning_is_due = False
         self.failure = None
         try:
             self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
@@ -147,6 +163,17 @@ class SimulatedServer:
             info=NodeInfo(
                 client_address=self._member.client_address, cluster_id="simulated", version="0"
             ),
+            raft_state_bytes=self._store.raft_state_bytes,
+        )
+        self._snapshots = SnapshotWork(
+            self.node,
+            self._store.snapshots,
+            record=self.record,
+            clock=self.clock,
+            rng=self._rng,
+            sync_time=self._sync_time,
+            do_after=self._do_after,
+            send=self._send,
         )
         self._tell_peers(up=True)
         self._schedule_turn()
@@ -196,8 +223,9 @@ class SimulatedServer:
 
     def _end(self) -> None:
         self._process.end()
-        self.node = None
-        self._store = None
+        if self._snapshots is not None:
+            self.happened += self._snapshots.happened
+        self.node = self._store = self._snapshots = None
         self._timer = 0
         for stream in list(self._connections):
             stream.break_off()
@@ -218,7 +246,17 @@ class SimulatedServer:
 
     def received(self, sender: NodeId, message: PeerMessage) -> None:
         """Another server's message arrives."""
-        self._feed(lambda node: node.receive(sender, message, self.clock.now))
+
+        def feed(node: Node) -> None:
+            if isinstance(message, InstallSnapshot):
+                self.record.offered(sender, message)
+            node.receive(sender, message, self.clock.now)
+
+        self._feed(feed)
+
+    def ask_for_snapshot(self) -> None:
+        """An operator wants it to take a snapshot."""
+        self._feed(lambda node: node.request_snapshot())
 
     def stream_opened(self, stream: Stream) -> bool:
         """A client connects; False if nobody listens."""
@@ -264,36 +302,53 @@ class SimulatedServer:
 
     # ------------------------------------------------------------------ the driver
 
-    def _schedule_turn(self) -> None:
-        if not self._turn_is_due:
-            self._turn_is_due = True
-            self._process.after(TURN_US, self._begin_turn)
+    def _do_after(self, delay: int, action: Callable[[], None]) -> None:
+        """Does something with disk and node in a while; a turn of the driver follows."""
 
-    def _begin_turn(self) -> None:
-        self._turn_is_due = False
+        def do() -> None:
+            self._at_disk(action)
+            if self.node is not None:
+                self._schedule_turn()
+
+        self._process.after(delay, do)
+
+    def _at_disk(self, action: Callable[[], None]) -> None:
+        """Does something that may be the end of the server."""
         try:
-            self._turn()
+            action()
         except StoppedError:
             self._lose_power()
         except StorageError as error:
             self._stop_by_itself(error)
 
+    def _schedule_turn(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._process.after(TURN_US, partial(self._at_disk, self._turn))
+
     def _turn(self) -> None:
         assert self.node is not None
+        assert self._snapshots is not None
+        self._turn_is_due = False
         ready = self.node.take_ready(self.clock.now)
         for envelope in ready.messages:
-            self.record.check(envelope.to, envelope.message, self.node.raft)
-            receiver = self._peer(envelope.to)
-            self._network.send(self.id, envelope.to, envelope.message, receiver.received)
+            self._send(envelope)
         for connection, data in ready.replies:
             if connection in self._streams:
                 self._streams[connection].send_to_client(data)
         for connection in ready.closing + ready.broken + ready.given_up:
             if connection in self._streams:
                 self._streams[connection].break_off()
+        self._snapshots.take(ready)
         if ready.write is not None:
             self._write(ready.write)
         self._set_timer()
+
+    def _send(self, envelope: Envelope) -> None:
+        assert self.node is not None
+        self.record.check(envelope.to, envelope.message, self.node.raft)
+        receiver = self._peer(envelope.to)
+        self._network.send(self.id, envelope.to, envelope.message, receiver.received)
 
     def _write(self, write: LogWrite) -> None:
         assert self._store is not None
@@ -301,26 +356,32 @@ class SimulatedServer:
         if self._store.needs_next_segment:
             self._store.prepare_next_segment()
         self._store.append(write)
+        begun = max(self._scheduler.now, self._stalled_until)
+        self._do_after(
+            begun + self._sync_time() - self._scheduler.now, partial(self._sync, write.number)
+        )
+
+    def _sync_time(self) -> int:
         duration = 20 + self._rng.randrange(self._settings.sync_us)
         if self._rng.random() < self._settings.slow_sync:
             duration *= 2 + self._rng.randrange(99)
-        begun = max(self._scheduler.now, self._stalled_until)
-        self._process.at(begun + duration, partial(self._sync, write.number))
+        return duration
 
     def _sync(self, number: int) -> None:
         assert self._store is not None
         assert self.node is not None
-        try:
-            self._store.sync()
-        except StoppedError:
-            self._lose_power()
-        except StorageError as error:
-            self._stop_by_itself(error)
-        else:
-            self.record.synced()
-            size = self._store.raft_state_bytes
-            self.node.persisted(number, self.clock.now, raft_state_bytes=size)
-            self._schedule_turn()
+        self._store.sync()
+        self.record.synced()
+        size = self._store.raft_state_bytes
+        self.node.persisted(number, self.clock.now, raft_state_bytes=size)
+        if self._store.needs_cleaning and not self._cleaning_is_due:
+            self._cleaning_is_due = True
+            self._do_after(self._sync_time(), self._clean)
+
+    def _clean(self) -> None:
+        assert self._store is not None
+        self._cleaning_is_due = False
+        self._store.remove_dead_segments()
 
     def _set_timer(self) -> None:
         assert self.node is not None

@@ -7,30 +7,43 @@ the clients were told.
 
 import random
 from collections import Counter
+from functools import partial
 
 import msgspec
 
-from quorate.clerk.settings import ClerkSettings
 from quorate.kv.queries import Get
-from quorate.node.limits import NodeLimits
-from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
-from quorate.raft.settings import Settings
-from quorate.replica.sessions import SessionLimits
-from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
-from quorate.sim.clients import KEYS, READER, ClerkClient, Client, ClientSettings, PlainClient
+from quorate.replica.snapshot_taker import NEVER
+from quorate.sim.clients import (
+    KEYS,
+    READER,
+    ClerkClient,
+    Client,
+    ClientSettings,
+    PlainClient,
+)
 from quorate.sim.clock import Clock
-from quorate.sim.errors import HistoryError, LivenessError
+from quorate.sim.draws import (
+    CLOCK_RATES,
+    draw_client_settings,
+    draw_network_faults,
+    draw_server_settings,
+)
+from quorate.sim.errors import LivenessError
 from quorate.sim.faults import Faults
 from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
-from quorate.sim.network import Network, NetworkFaults
+from quorate.sim.large_values import LargeValuesClient
+from quorate.sim.network import Network
 from quorate.sim.scheduler import Scheduler
-from quorate.sim.server import ServerSettings, SimulatedServer
+from quorate.sim.server import SimulatedServer
+from quorate.sim.snapshot_work import StateSeen
 from quorate.sim.stream import Stream, StreamClient
 from quorate.sim.trace import Trace
 
 SECOND_US = 1_000_000
+_LEAST_RAFT_STATE = 256
+"""Term and vote, and an entry without data, have less than these bytes."""
 HEALING_US = 30 * SECOND_US
 """After the world has healed, every call must end within this time."""
 
@@ -84,10 +97,10 @@ class World:
         self._scheduler = Scheduler()
         self._trace = Trace(self._scheduler)
         self._network = Network(
-            self._scheduler, self._fork(), _draw_network_faults(rng), self._trace
+            self._scheduler, self._fork(), draw_network_faults(rng), self._trace
         )
         self._history = History()
-        self._server_settings = _draw_server_settings(rng)
+        self._server_settings = draw_server_settings(rng)
         self._servers = self._build_servers()
         self._invariants = Invariants(list(self._servers.values()))
         self._clients = self._build_clients()
@@ -111,6 +124,7 @@ class World:
             server.start()
         for client in self._clients:
             client.start()
+        self._ask_for_snapshots(every_us=self._rng.choice((0, 0, 500_000, 3 * SECOND_US)))
         self._faults.start(until=self._duration_us)
         self._scheduler.run_until(self._duration_us, self._invariants.check)
         self._heal()
@@ -130,7 +144,7 @@ class World:
             for number in range(1, count + 1)
         )
         settings = self._server_settings
-        rates = self._rng.choice(_CLOCK_RATES)
+        rates = self._rng.choice(CLOCK_RATES)
         servers: dict[NodeId, SimulatedServer] = {}
         for member in members:
             servers[member.id] = SimulatedServer(
@@ -165,14 +179,14 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=_draw_client_settings(self._rng),
+                settings=draw_client_settings(self._rng),
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
         ]
         roamers = [
             self._plain_client(
-                b"plain-%d%b" % (number, suffix), addresses, _draw_client_settings(self._rng)
+                b"plain-%d%b" % (number, suffix), addresses, draw_client_settings(self._rng)
             )
             for number in range(2)
         ]
@@ -180,7 +194,16 @@ class World:
             self._plain_client(b"reader-%d" % number, [address], READER)
             for number, address in enumerate(addresses)
         ]
-        return [*clerks, *roamers, *readers]
+        large = self._rng.choice((0, 0, 3_000, 40_000))
+        large_values = LargeValuesClient(
+            servers=addresses,
+            dial=self._dial,
+            scheduler=self._scheduler,
+            rng=self._fork(),
+            max_bytes=large,
+            keys=self._rng.choice((2, 8)),
+        )
+        return [*clerks, *roamers, *readers, *([large_values] if large else [])]
 
     def _plain_client(
         self, name: bytes, servers: list[str], settings: ClientSettings
@@ -203,6 +226,22 @@ class World:
 
     # ------------------------------------------------------------------ living
 
+    def _ask_for_snapshots(self, *, every_us: int) -> None:
+        """An operator wants some server to take a snapshot, now and then; never if 0."""
+        if every_us == 0:
+            return
+
+        def ask(number: int) -> None:
+            if self._scheduler.now < self._duration_us:
+                servers[number % len(servers)].ask_for_snapshot()
+                wait(number)
+
+        def wait(number: int) -> None:
+            self._scheduler.after(rng.randrange(1, 2 * every_us), partial(ask, number + 1))
+
+        rng, servers = self._fork(), list(self._servers.values())
+        wait(rng.randrange(len(servers)))
+
     def _heal(self) -> None:
         """Mends the world, and waits until everything is as it should be."""
         self._faults.heal()
@@ -222,19 +261,21 @@ class World:
         if not all(client.is_idle for client in self._clients):
             return "calls are not answered"
         applied: set[int] = set()
+        bound = self._server_settings.node.snapshots.max_raft_state
         for server in self._servers.values():
             if server.node is None:
                 return f"node {server.id} is down: {server.failure}"
             applied.add(server.node.state.last_applied)
+            size = server.node.status().raft_state_bytes
+            if bound != NEVER and size > 2 * bound + _LEAST_RAFT_STATE:
+                return f"the log of node {server.id} has {size} bytes"
         return "the logs are not everywhere the same" if len(applied) > 1 else ""
 
     def _check(self) -> None:
-        states: dict[bytes, NodeId] = {}
         for server in self._servers.values():
             assert server.node is not None
-            states.setdefault(server.node.state.digest(), server.id)
-        if len(states) > 1:
-            raise HistoryError(f"nodes {sorted(states.values())} have different states")
+            state = server.node.state
+            self._invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
         self._history.check({b"key-%d" % number: self._value(number) for number in range(KEYS)})
 
     def _value(self, number: int) -> bytes:
@@ -267,70 +308,5 @@ class World:
         )
 
 
-_EXACT = (1000,)
-_GOOD = (990, 1000, 1010)
-_WILD = (300, 700, 1000, 1500)
-_CLOCK_RATES = (_EXACT, _GOOD, _WILD, _WILD)
-"""In permille: one of them is a world's choice, and each server draws its rate from it."""
-
-
 def _address(number: int) -> str:
     return f"server:{number}"
-
-
-def _draw_network_faults(rng: random.Random) -> NetworkFaults:
-    return NetworkFaults(
-        loss=rng.choice((0.0, 0.02, 0.1, 0.2)),
-        duplication=rng.choice((0.0, 0.02, 0.1)),
-        latency_us=rng.choice((200, 1_000, 5_000)),
-        stray=rng.choice((0.0, 0.01, 0.05)),
-        split=rng.choice((0.0, 0.1)),
-    )
-
-
-def _draw_server_settings(rng: random.Random) -> ServerSettings:
-    # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
-    client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
-    return ServerSettings(
-        node=NodeSettings(
-            raft=Settings(
-                election_timeout_us=rng.choice((60_000, 100_000, 250_000)),
-                heartbeat_interval_us=rng.choice((15_000, 30_000, 50_000)),
-                append_timeout_us=rng.choice((20_000, 60_000, 150_000)),
-                forward_timeout_us=rng.choice((200_000, 1_000_000)),
-                max_appends_in_flight=rng.choice((1, 4, 8)),
-                max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
-                max_write_bytes=rng.choice((1, 512, 8 * 1024 * 1024)),
-            ),
-            limits=NodeLimits(
-                command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
-                own_window=rng.choice((4, 32_768)),
-            ),
-            sessions=SessionLimits(
-                window=rng.choice((8, 1_024)),
-                ordered_window=rng.choice((64, 65_536)),
-                reply_bytes=rng.choice((64, 1024 * 1024)),
-                ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
-                client_sessions=client_sessions,
-                protected_ms=protected_ms,
-                ttl_ms=rng.choice((200, 1_000, 1_800_000)),
-            ),
-            snapshots=SnapshotSettings(max_raft_state=NEVER),
-        ),
-        sync_us=rng.choice((200, 2_000, 10_000)),
-        slow_sync=rng.choice((0.0, 0.002, 0.02)),
-        segment_size=rng.choice((2_048, 16_384, 262_144)),
-    )
-
-
-def _draw_client_settings(rng: random.Random) -> ClientSettings:
-    return ClientSettings(
-        reads=rng.choice((0.0, 0.1, 0.3, 0.6)),
-        pause_us=rng.choice((10_000, 30_000, 100_000)),
-        deadlines=rng.choice((0.0, 0.1, 0.5)),
-        pipeline=rng.choice((5, 12)),
-        clerk=ClerkSettings(
-            reply_timeout_us=rng.choice((200_000, 1_000_000, 5_000_000)),
-            leader_check_us=rng.choice((300_000, 5_000_000)),
-        ),
-    )
