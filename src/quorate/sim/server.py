@@ -174,6 +174,7 @@ class SimulatedServer:
             sync_time=self._sync_time,
             do_after=self._do_after,
             send=self._send,
+            happened=self.happened,
         )
         self._tell_peers(up=True)
         self._schedule_turn()
@@ -223,8 +224,6 @@ class SimulatedServer:
 
     def _end(self) -> None:
         self._process.end()
-        if self._snapshots is not None:
-            self.happened += self._snapshots.happened
         self.node = self._store = self._snapshots = None
         self._timer = 0
         for stream in list(self._connections):

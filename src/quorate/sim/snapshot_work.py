@@ -49,9 +49,9 @@ class SnapshotWork:
         do_after: does something with node or disk so many virtual microseconds from now, in this
             life.
         send: sends a message.
+        happened: counts what happens, by name.
 
     Attributes:
-        happened: how often what happened, by name.
         seen: the states that there were; to be taken away.
     """
 
@@ -66,8 +66,8 @@ class SnapshotWork:
         sync_time: Callable[[], int],
         do_after: Callable[[int, _Action], None],
         send: Callable[[Envelope], None],
+        happened: Counter[str],
     ) -> None:
-        self.happened: Counter[str] = Counter()
         self.seen: list[StateSeen] = []
         self._node = node
         self._files = files
@@ -77,6 +77,7 @@ class SnapshotWork:
         self._sync_time = sync_time
         self._do_after = do_after
         self._send = send
+        self._happened = happened
         self._jobs: deque[tuple[Callable[[], int], Callable[[], _Action]]] = deque()
         self._sections: Iterator[bytes] | None = None
 
@@ -136,15 +137,16 @@ class SnapshotWork:
         try:
             stored = self._files.write(part)
         except DiskFullError:
-            self.happened["snapshots without space"] += 1
+            self._happened["snapshots without space"] += 1
             self._note_newest()
             return lambda: self._node.snapshot_failed(self._clock.now)
         self._note_newest()
         return partial(self._written, stored)
 
     def _written(self, stored: StoredSnapshot | None) -> None:
+        self._happened["parts of snapshots written"] += 1
         if stored is not None:
-            self.happened["snapshots taken"] += 1
+            self._happened["snapshots taken"] += 1
         self._node.snapshot_written(stored, self._clock.now)
 
     def _read(self, chunk: ChunkToSend) -> _Action:
@@ -164,7 +166,7 @@ class SnapshotWork:
         try:
             next_offset = write_chunk(chunk, self._files)
         except DiskFullError:
-            self.happened["snapshots without space"] += 1
+            self._happened["snapshots without space"] += 1
             next_offset = 0
         else:
             if next_offset == 0:
@@ -172,7 +174,8 @@ class SnapshotWork:
                     f"the pieces of the snapshot of {request.snapshot.index} that a node got from "
                     f"{chunk.sender} are not one snapshot"
                 )
-            self.happened["snapshots received"] += is_last
+            self._happened["pieces of snapshots received"] += 1
+            self._happened["snapshots received"] += is_last
         self._note_newest()
         return lambda: self._node.chunk_written(chunk, next_offset, self._clock.now)
 
@@ -205,7 +208,7 @@ class SnapshotWork:
         before = self._node.state
         self._node.restore(section, self._clock.now)
         if self._node.state is not before:
-            self.happened["states restored"] += 1
+            self._happened["states restored"] += 1
             self._see()
         self._add(self._quick, partial(self._restore, sections))
 
