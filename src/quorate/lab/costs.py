@@ -14,6 +14,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
         hop_us: for a request or a reply to get to the other side, on average; each takes between
             half and one and a half times this, so they overtake each other now and then.
         request_us: for a server to handle one request; it handles one after another.
+        command_us: for a key/value server to execute one command of a client; those that come
+            meanwhile are done with it. It bounds how much many clients get done together.
         turn_us: for a key/value server to get round to what has come; what comes meanwhile is done
             together with it.
         write_us: for one write to the disk to become durable.
@@ -25,6 +27,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
     hop_us: int
     request_us: int
+    command_us: int
     turn_us: int
     write_us: int
     rewrite_us_per_kib: int
@@ -34,7 +37,9 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
         return self.write_us + self.rewrite_us_per_kib * raft_state_size // 1024
 
 
-VIRTUAL = Costs(hop_us=50, request_us=20, turn_us=95, write_us=150, rewrite_us_per_kib=165)
+VIRTUAL = Costs(
+    hop_us=35, request_us=20, command_us=300, turn_us=5, write_us=30, rewrite_us_per_kib=170
+)
 """In virtual time: about what the course's rows amount to."""
-NOTHING = Costs(hop_us=0, request_us=0, turn_us=0, write_us=0, rewrite_us_per_kib=0)
+NOTHING = Costs(hop_us=0, request_us=0, command_us=0, turn_us=0, write_us=0, rewrite_us_per_kib=0)
 """In real time: the machine charges by itself."""

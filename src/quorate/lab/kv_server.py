@@ -81,6 +81,8 @@ class KvServer:
         self._costs = costs
         self._replies: dict[int, Future[bytes]] = {}
         self._turn_is_due = False
+        self._commands = 0
+        """So many have come and were not paid for."""
         self._is_writing = False
         self._alarm = 0
         self._is_over = False
@@ -118,6 +120,7 @@ class KvServer:
         reply: Future[bytes] = Future()
         self._replies[connection] = reply
         self.node.client_data(connection, arguments, self._tasks.now)
+        self._commands += 1
         self._need_turn()
         return await reply
 
@@ -139,7 +142,8 @@ class KvServer:
 
     def _let_others_come(self) -> None:
         """The turn comes behind all that is on its way right now, and is done together with it."""
-        self._scheduler.after(0, self._turn)
+        commands, self._commands = self._commands, 0
+        self._scheduler.after(commands * self._costs.command_us, self._turn)
 
     def _turn(self) -> None:
         """Does what the node wants done. While the server writes it does nothing else."""

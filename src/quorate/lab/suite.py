@@ -13,6 +13,10 @@ VARIANTS: dict[str, str] = RAFT_VARIANTS | KV_VARIANTS
 """What each variant of a test runs on."""
 
 
+ON_REQUEST = frozenset({"snapshots"})
+"""Variants that run only if they are asked for: they take as long as all others together."""
+
+
 def find(name: str, variant: str) -> Scenario:
     """The scenario with exactly this name and variant."""
     (found,) = [each for each in SCENARIOS if (each.name, each.variant) == (name, variant)]
@@ -24,12 +28,16 @@ def choose(patterns: Iterable[str], variant: str | None = None) -> list[Scenario
 
     Args:
         patterns: each the beginning of a part (`2`, `3A`) or of a name, with or without `Test`.
-        variant: if given, only scenarios of this variant.
+        variant: if given, only scenarios of this variant; else of all but those `ON_REQUEST`.
 
     Raises:
         ValueError: a pattern fits nothing.
     """
-    candidates = [each for each in SCENARIOS if variant in (None, each.variant)]
+    candidates = [
+        each
+        for each in SCENARIOS
+        if each.variant == variant or (variant is None and each.variant not in ON_REQUEST)
+    ]
     chosen: set[str] = set()
     wanted = list(patterns)
     for pattern in wanted:
