@@ -381,6 +381,28 @@ def test_one_piece_is_under_way_at_a_time_and_is_sent_again_when_it_is_lost(
     assert leader.take_one(InstallSnapshot, to=2).offset == 16
 
 
+def test_a_piece_that_is_lost_again_and_again_may_be_of_a_snapshot_that_is_gone(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """Its story: 1. A follower got a snapshot from its leader that had become of no use to it: its
+    disk has that beside its own, its core only knows of its own. 2. It leads, and sends its own to
+    another. 3. It takes the next: its own is not kept any more. 4. It asked its disk for the next
+    piece for ever, if nothing was ever written again.
+    """
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.propose()
+    answer_entries(leader, 3)
+    assert leader.compact().index == 13
+    requests = []
+    for _ in range(6):
+        requests += leader.take(InstallSnapshot, to=2)
+        leader.elapse(MAX_PATIENCE * RETRY)
+    assert (requests[0].snapshot.index, requests[0].offset) == (10, 8)
+    assert (requests[-1].snapshot.index, requests[-1].offset) == (13, 0)
+
+
 def test_a_new_link_sends_the_piece_again_at_once(
     new_server: type[Server], new_disk_state: NewDisk
 ) -> None:

@@ -169,10 +169,13 @@ class Leader:
         if not transfer.may_send(now):
             return
         # A newer one is sent if nothing is lost by that, or if the older one is of no use, because
-        # it is not kept any more or covers less than the follower has asked for.
+        # it is not kept any more or covers less than the follower has asked for. The older one may
+        # be gone sooner: the disk also holds a snapshot that came in when it was of no use any more.
         oldest_of_use = max(self._persistence.previous_index, progress.needed_index)
         index = transfer.snapshot.index
-        if index < newest.index and (transfer.offset == 0 or index < oldest_of_use):
+        if index < newest.index and (
+            transfer.offset == 0 or index < oldest_of_use or transfer.is_stuck
+        ):
             transfer.replace(newest, size)
         request_id = self._outbox.take_id()
         request = InstallSnapshot(
