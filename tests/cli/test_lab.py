@@ -72,7 +72,7 @@ def test_several_tests_run_on_all_cores_and_print_in_order(run_lab: Lab) -> None
         "Test (2A): multiple elections ...",
         "Test (2B): basic agreement ...",
     ]
-    assert titles == 2 * expected
+    assert titles == 3 * expected
 
 
 def test_an_unknown_test_is_a_usage_error(run_lab: Lab) -> None:
@@ -90,6 +90,7 @@ def test_many_seeds_end_with_a_summary_and_leave_nothing_behind(
     assert [row[:4] for row in rows] == [
         ["TestBasicAgree2B", "figure2", "3", "0"],
         ["TestBasicAgree2B", "production", "3", "0"],
+        ["TestBasicAgree2B", "compacted", "3", "0"],
     ]
     assert list(tmp_path.iterdir()) == []
 
