@@ -370,7 +370,7 @@ class Raft:
         if self.configuration.member(sender) is None:
             return
         if isinstance(message, PreVote):
-            self._votes.answer_beforehand(sender, message, hears_a_leader=self._hears_a_leader())
+            self._votes.answer_pre_vote(sender, message, hears_a_leader=self._hears_a_leader())
             return
         if isinstance(message, RequestVote) and self._disregards_votes():
             self._votes.disregard(sender, message)
@@ -439,7 +439,7 @@ class Raft:
             return
         role = PreCandidate(election_deadline=self._new_election_deadline())
         self._role = role
-        self._votes.ask_beforehand(role, self._peers())
+        self._votes.ask_for_pre_votes(role, self._peers())
         self._count_vote(role, self.me)
 
     def _campaign(self) -> None:
@@ -449,7 +449,7 @@ class Raft:
         self._persistence.vote(self.me)
         role = Candidate(election_deadline=self._new_election_deadline())
         self._role = role
-        self._votes.ask(role, self._peers())
+        self._votes.ask_for_votes(role, self._peers())
 
     def _count_vote(self, role: PreCandidate | Candidate, voter: NodeId) -> None:
         role.votes.add(voter)

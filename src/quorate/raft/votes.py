@@ -25,7 +25,7 @@ class Votes:
         self._persistence = persistence
         self._outbox = outbox
 
-    def ask_beforehand(self, role: PreCandidate, peers: Iterable[NodeId]) -> None:
+    def ask_for_pre_votes(self, role: PreCandidate, peers: Iterable[NodeId]) -> None:
         """Asks whether they would vote for this server in the next term."""
         log = self._persistence.log
         for peer in peers:
@@ -38,7 +38,7 @@ class Votes:
             )
             self._outbox.send(peer, question)
 
-    def ask(self, role: Candidate, peers: Iterable[NodeId]) -> None:
+    def ask_for_votes(self, role: Candidate, peers: Iterable[NodeId]) -> None:
         """Asks for votes in the current term, as soon as this server's own is durable."""
         log = self._persistence.log
         for peer in peers:
@@ -51,8 +51,8 @@ class Votes:
             )
             self._outbox.send_after(self._persistence.promise_of_vote(), peer, request)
 
-    def answer_beforehand(self, sender: NodeId, question: PreVote, *, hears_a_leader: bool) -> None:
-        """Says whether this server would vote so; that changes nothing."""
+    def answer_pre_vote(self, sender: NodeId, question: PreVote, *, hears_a_leader: bool) -> None:
+        """Says whether this server would give its vote; that changes nothing."""
         granted = (
             question.term > self._persistence.current_term
             and not hears_a_leader
