@@ -80,6 +80,10 @@ class RaftLog:
         index = self.start.index + bisect_right(self._entries, term, key=_term_of)
         return index if self.term_at(index) == term else None
 
+    def is_up_to_date(self, *, last_log_index: int, last_log_term: int) -> bool:
+        """Whether a candidate's log is at least as up-to-date as this one (Raft §5.4.1)."""
+        return (last_log_term, last_log_index) >= (self.last_term, self.last_index)
+
     def slice(self, first: int, last: int) -> tuple[Entry, ...]:
         """The entries from `first` to `last`, both included."""
         assert first >= self.first_index, "entries before the log's beginning are gone"
@@ -143,13 +147,6 @@ class RaftLog:
             self.start = LogStart(snapshot.index, snapshot.term)
         self.snapshot = snapshot
 
-    def _drop(self, count: int) -> None:
-        # Those that stay are copied: mostly they are few.
-        dropped, self._entries = self._entries, self._entries[count:]
-        del dropped[count:]
-        self._dropped.append(dropped)
-        self.free_dropped()
-
     def free_dropped(self) -> None:
         """Lets go of some of the entries that were dropped.
 
@@ -160,6 +157,13 @@ class RaftLog:
             if not self._dropped[-1]:
                 self._dropped.pop()
 
+    def _drop(self, count: int) -> None:
+        # Those that stay are copied: mostly they are few.
+        dropped, self._entries = self._entries, self._entries[count:]
+        del dropped[count:]
+        self._dropped.append(dropped)
+        self.free_dropped()
+
     def _trailing_start(self, index: int, trailing_bytes: int) -> int:
         while index > self.start.index:
             entry = self._entries[index - self.first_index]
@@ -168,7 +172,3 @@ class RaftLog:
                 break
             index -= 1
         return index
-
-    def is_up_to_date(self, *, last_log_index: int, last_log_term: int) -> bool:
-        """Whether a candidate's log is at least as up-to-date as this one (Raft §5.4.1)."""
-        return (last_log_term, last_log_index) >= (self.last_term, self.last_index)
