@@ -144,7 +144,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),
         (peer_hello, ["MAX_HELLO_BYTES"]),
         (log, ["MAX_FREED_ENTRIES"]),
-        (transfer, ["MAX_PATIENCE", "MAX_REMEMBERED_PIECES"]),
+        (transfer, ["MAX_PATIENCE", "MAX_REMEMBERED_PIECES", "STUCK_AFTER_REPEATS"]),
         (segments, ["DEFAULT_SEGMENT_SIZE"]),
         (snapshot_file, ["SYNC_BYTES"]),
         (frames, ["MAX_CONTENTS"]),

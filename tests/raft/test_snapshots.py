@@ -29,7 +29,7 @@ from quorate.raft.messages import (
 from quorate.raft.ready import ForwardLost, ReadyRead
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
-from quorate.raft.transfer import MAX_PATIENCE
+from quorate.raft.transfer import MAX_PATIENCE, STUCK_AFTER_REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -395,12 +395,14 @@ def test_a_piece_that_is_lost_again_and_again_may_be_of_a_snapshot_that_is_gone(
     leader.propose()
     answer_entries(leader, 3)
     assert leader.compact().index == 13
-    requests = []
-    for _ in range(6):
-        requests += leader.take(InstallSnapshot, to=2)
-        leader.elapse(MAX_PATIENCE * RETRY)
-    assert (requests[0].snapshot.index, requests[0].offset) == (10, 8)
-    assert (requests[-1].snapshot.index, requests[-1].offset) == (13, 0)
+    sent = []
+    for number in range(1 + STUCK_AFTER_REPEATS):
+        request = leader.take_one(InstallSnapshot, to=2)
+        sent.append((request.snapshot.index, request.offset))
+        leader.elapse(min(2**number, MAX_PATIENCE) * RETRY)
+    assert sent == [(10, 8)] * (1 + STUCK_AFTER_REPEATS)
+    request = leader.take_one(InstallSnapshot, to=2)
+    assert (request.snapshot.index, request.offset) == (13, 0)
 
 
 def test_a_new_link_sends_the_piece_again_at_once(

@@ -169,8 +169,9 @@ class Leader:
         if not transfer.may_send(now):
             return
         # A newer one is sent if nothing is lost by that, or if the older one is of no use, because
-        # it is not kept any more or covers less than the follower has asked for. The older one may
-        # be gone sooner: the disk also holds a snapshot that came in when it was of no use any more.
+        # it is not kept any more or covers less than the follower has asked for. Or if it seems to
+        # be gone sooner than is known here: a snapshot that came in too late to be of use has taken
+        # a place on the disk all the same.
         oldest_of_use = max(self._persistence.previous_index, progress.needed_index)
         index = transfer.snapshot.index
         if index < newest.index and (

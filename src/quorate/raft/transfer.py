@@ -17,8 +17,9 @@ MAX_REMEMBERED_PIECES = 8
 
 MAX_PATIENCE = 4
 """The time-out of a piece becomes at most so many times what it was at first."""
-STUCK_AFTER_LOSSES = 4
-"""A piece that was lost so often may be of a snapshot that the leader itself has no more."""
+
+STUCK_AFTER_REPEATS = 4
+"""A piece that was sent again so often in vain may be of a snapshot that is gone from the disk."""
 
 
 class TransferProgress(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +62,7 @@ class SnapshotTransfer:
         self.offset = 0
         self._expires_at: int | None = None
         self._patience = 1
-        self._losses = 0
+        self._repeats = 0
         self._pieces: deque[_Piece] = deque(maxlen=MAX_REMEMBERED_PIECES)
 
     @property
@@ -74,6 +75,11 @@ class SnapshotTransfer:
         """How far it has come."""
         return TransferProgress(self.snapshot.index, self.offset, self.size)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the piece at `offset` was lost again and again."""
+        return self._repeats >= STUCK_AFTER_REPEATS
+
     def replace(self, snapshot: SnapshotMetadata, size: int) -> None:
         """Begins again with a newer snapshot."""
         assert snapshot.index > self.snapshot.index
@@ -81,7 +87,7 @@ class SnapshotTransfer:
         self.size = size
         self.offset = 0
         self._expires_at = None
-        self._losses = 0
+        self._repeats = 0
 
     def may_send(self, now: int) -> bool:
         """Whether no piece is under way."""
@@ -92,19 +98,14 @@ class SnapshotTransfer:
         self._pieces.append(_Piece(request_id, self.snapshot.index, self.size))
         if self._expires_at is not None:
             self._patience = min(2 * self._patience, MAX_PATIENCE)
-            self._losses += 1
+            self._repeats += 1
         self._expires_at = now + self._patience * timeout_us
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether the piece at `offset` was lost again and again."""
-        return self._losses >= STUCK_AFTER_LOSSES
 
     def restart(self) -> None:
         """The link is a new one: the same piece may be sent again at once."""
         self._expires_at = None
         self._patience = 1
-        self._losses = 0
+        self._repeats = 0
 
     def answered(self, request_id: int, next_offset: int) -> int:
         """Takes in an answer.
@@ -125,7 +126,7 @@ class SnapshotTransfer:
             if self.offset < next_offset <= self.size:
                 self.offset = next_offset
                 self._expires_at = None
-                self._losses = 0
+                self._repeats = 0
             elif piece == self._pieces[-1] and 0 <= next_offset < self.offset:
                 self.offset = next_offset
         return piece.index if next_offset == piece.size else 0
