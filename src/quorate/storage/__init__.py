@@ -1,6 +1,6 @@
-"""What is on disk: the write-ahead log, the directory's identity, and the in-memory disk.
+"""What is on disk: the write-ahead log, snapshots, the directory's identity; and a disk in memory.
 
-`store.Store` is the door; the simulator and the runtime use nothing else of this package but a
-disk to give to it and the errors that it raises. Nothing here knows a thread, a clock or a real
-file: those are behind `disk.Disk`.
+`store.Store` is the door. A driver needs besides a disk to give to it, its snapshots, which are
+written and read beside the log, and the errors that both raise. Nothing here knows a thread, a
+clock or a real file: those are behind `disk.Disk`.
 """

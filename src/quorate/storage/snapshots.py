@@ -254,7 +254,7 @@ class Snapshots:
         """
         assert self._newest is not None, "there is no snapshot"
         name = _final_name(self._newest.stored.metadata)
-        return _closing(self._disk.open(name), self._disk.location(name))
+        return _read_and_close(self._disk.open(name), self._disk.location(name))
 
     def close(self) -> None:
         """Let the files go."""
@@ -306,7 +306,7 @@ def _is_snapshot_of(metadata: SnapshotMetadata, file: File, location: str) -> bo
     return False
 
 
-def _closing(file: File, location: str) -> Generator[bytes, None, None]:
+def _read_and_close(file: File, location: str) -> Generator[bytes, None, None]:
     try:
         yield from read_sections(file, location)
     finally:

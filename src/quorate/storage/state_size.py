@@ -62,10 +62,6 @@ class StateSize:
             del self._ends[:count]
         self._start_index = start_index
 
-    @property
-    def _end(self) -> int:
-        return self._ends[-1] if self._ends else self._dropped
-
     def record(self, record: WriteRecord, encoded_size: int) -> None:
         """Take a write into account that is `encoded_size` bytes long without its frame."""
         if record.term != self._term or record.voted_for != self._voted_for:
@@ -85,3 +81,7 @@ class StateSize:
         for entry in entries:
             size += HEADER_SIZE + len(encode_record(WriteRecord(0, None, (entry,))))
             ends.append(size)
+
+    @property
+    def _end(self) -> int:
+        return self._ends[-1] if self._ends else self._dropped
