@@ -105,7 +105,7 @@ def test_one_that_is_wanted_while_one_is_taken_follows_it() -> None:
     assert not taker.is_due(0, 0)
     take_all(taker)
     assert taker.is_due(0, 0)
-    taker.has_newest()
+    taker.satisfied()
     assert not taker.is_due(0, 0)
 
 

@@ -43,7 +43,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         lines: what the course prints, in order.
         results: of the parts that have passed.
         failure: the check that has failed, in the course's words; None if none has.
-        details: where in the code that was, if it was no check of the course.
+        details: where in the code an assertion has failed, or where a history broke; empty for a
+            check of the course.
         duration_us: how long the test took on its own clock.
         trace: a checksum of all calls and replies: the same for two runs of a seed.
         judged: how many operations of clients were found linearizable.

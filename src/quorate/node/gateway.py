@@ -49,7 +49,7 @@ class GatewayReady(msgspec.Struct):
         closing: connections to be closed once their bytes are sent.
         broken: the same for those whose clients broke the protocol and may still be sending.
         given_up: connections to be ended at once; the gateway has forgotten them.
-        snapshot: whether a snapshot is to be taken.
+        wants_snapshot: whether a snapshot is to be taken.
     """
 
     operations: list[tuple[int, Operation]] = msgspec.field(default_factory=list)
@@ -59,7 +59,7 @@ class GatewayReady(msgspec.Struct):
     closing: list[int] = msgspec.field(default_factory=list)
     broken: list[int] = msgspec.field(default_factory=list)
     given_up: list[int] = msgspec.field(default_factory=list)
-    snapshot: bool = False
+    wants_snapshot: bool = False
 
 
 class Gateway:
@@ -100,7 +100,7 @@ class Gateway:
             OrderedDict()
         )
         self._pending_bytes = 0
-        self._snapshot_is_wanted = False
+        self._wants_snapshot = False
         self._can_submit = False
         self._refusal: bytes | None = None
 
@@ -199,7 +199,7 @@ class Gateway:
         if spec.understand is None:
             immediate = answer_locally(spec, arguments, connection, self._view)
             connection.answer(immediate.reply)
-            self._snapshot_is_wanted |= immediate.wants_snapshot
+            self._wants_snapshot |= immediate.wants_snapshot
             if immediate.closes:
                 connection.unread.clear()
                 connection.closing = True
@@ -293,7 +293,7 @@ class Gateway:
             self._settled(slot)
         self._flush_movable(ready, now)
         ready.reads, self._new_reads = self._new_reads, []
-        ready.snapshot, self._snapshot_is_wanted = self._snapshot_is_wanted, False
+        ready.wants_snapshot, self._wants_snapshot = self._wants_snapshot, False
         self._can_submit = can_submit
         if can_submit:
             self._submit(ready, now)

@@ -94,13 +94,13 @@ class Node:
         self._id = node
         self._info = info or NodeInfo()
         settings = settings or NodeSettings()
-        self._settings = msgspec.structs.replace(
+        self._raft_settings = msgspec.structs.replace(
             settings.raft, trailing_bytes=settings.snapshots.trailing_bytes
         )
         self.raft = Raft(
             node,
             durable=durable,
-            settings=self._settings,
+            settings=self._raft_settings,
             rng=rng,
             now=now,
             first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
@@ -215,7 +215,7 @@ class Node:
             closing += wanted.closing
             broken += wanted.broken
             given_up += wanted.given_up
-            if wanted.snapshot:
+            if wanted.wants_snapshot:
                 self._replica.request_snapshot()
             for ticket, query in wanted.reads:
                 self._replica.read(ticket, query)
@@ -301,11 +301,12 @@ class Node:
 
     @property
     def _can_submit(self) -> bool:
-        return self.raft.is_leader or (self._settings.forwarding and self.raft.leader is not None)
+        forwarding = self._raft_settings.forwarding
+        return self.raft.is_leader or (forwarding and self.raft.leader is not None)
 
     def _refusal(self) -> bytes | None:
         """The answer to everything that needs the leader, if this server does not reach it."""
-        if self._settings.forwarding or self.raft.is_leader:
+        if self._raft_settings.forwarding or self.raft.is_leader:
             return None
         return encode_not_leader(self._leader_address())
 

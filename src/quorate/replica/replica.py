@@ -146,6 +146,11 @@ class Replica(Generic[QueryT, ResultT]):
         """Takes in a message of another server."""
         self._raft.receive(sender, message, now)
 
+    def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
+        """The write of this number is on the disk, which holds so much Raft state now."""
+        self.raft_state_bytes = raft_state_bytes
+        self._raft.persisted(number, now)
+
     # ------------------------------------------------------------------ what comes out
 
     def take_outcomes(self, now: int) -> tuple[list[Outcome], list[ReadReady]]:
@@ -177,11 +182,6 @@ class Replica(Generic[QueryT, ResultT]):
 
     # ------------------------------------------------------------------ snapshots
 
-    def persisted(self, number: int, now: int, *, raft_state_bytes: int) -> None:
-        """The write of this number is on the disk, which holds so much Raft state now."""
-        self.raft_state_bytes = raft_state_bytes
-        self._raft.persisted(number, now)
-
     def request_snapshot(self) -> None:
         """Somebody wants a snapshot of what is applied by now, whether it is due or not."""
         self._taker.want_at_once()
@@ -196,7 +196,7 @@ class Replica(Generic[QueryT, ResultT]):
             if self._taker.is_due(self.raft_state_bytes, now):
                 self._taker.begin(self._raft.snapshot_metadata(applied), self.state.snapshot())
         else:
-            self._taker.has_newest()
+            self._taker.satisfied()
         return self._taker.take_part(now)
 
     def snapshot_written(self, stored: StoredSnapshot | None, now: int) -> None:

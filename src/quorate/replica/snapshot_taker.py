@@ -122,7 +122,7 @@ class SnapshotTaker:
             self.has_failed = False
             self._not_before = 0
 
-    def has_newest(self) -> None:
+    def satisfied(self) -> None:
         """Nothing was applied since the last snapshot: whoever asked for one has it."""
         self._is_wanted = False
 
