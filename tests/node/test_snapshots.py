@@ -26,12 +26,12 @@ CHUNKS = Settings(max_chunk_bytes=50_000)
 
 
 def status(server: Server) -> dict[str, Any]:
-    fields = json.loads(hiredis_reply(server, "QUORATE.STATUS"))
+    fields = json.loads(ask_alone(server, "QUORATE.STATUS"))
     assert isinstance(fields, dict)
     return fields
 
 
-def hiredis_reply(server: Server, *words: str) -> Any:
+def ask_alone(server: Server, *words: str) -> Any:
     """The answer of this node alone; nothing else moves."""
     client = server.connect()
     client.send(*words)
@@ -76,7 +76,7 @@ def started(new_cluster: type[Cluster], *args: Any, **settings: Any) -> Cluster:
 
 def snapshot_everywhere(cluster: Cluster) -> None:
     for server in cluster.up:
-        assert str(hiredis_reply(server, "QUORATE.SNAPSHOT")).startswith("b'Background snapshot")
+        assert ask_alone(server, "QUORATE.SNAPSHOT").startswith(b"Background snapshot")
     cluster.run(SECOND)
     for server in cluster.up:
         assert server.node.raft.snapshot.index > 0
@@ -218,7 +218,7 @@ def test_without_anything_new_the_one_there_is_will_do(cluster: Cluster) -> None
 def test_its_progress_can_be_seen(parts: Cluster) -> None:
     server = parts.leader
     server.disk.snapshots_are_stalled = True
-    hiredis_reply(server, "QUORATE.SNAPSHOT")
+    ask_alone(server, "QUORATE.SNAPSHOT")
     index = server.node.state.last_applied
     offsets = []
     while (taking := status(server)["snapshot_taking"]) is not None:
@@ -373,20 +373,20 @@ def test_how_far_it_has_come_can_be_seen(single: Cluster) -> None:
     while (restoring := status(server)["snapshot_restoring"]) is not None:
         assert restoring["index"] == server.node.raft.snapshot.index
         assert restoring["size"] == server.node.raft.snapshot_size
-        assert b"loading:1" in hiredis_reply(server, "INFO")
+        assert b"loading:1" in ask_alone(server, "INFO")
         offsets.append(restoring["offset"])
         server.work_on_snapshots()
         server.turn()
     assert offsets[0] == 0
     assert offsets == sorted(offsets)
     assert len(offsets) >= 3
-    assert b"loading:0" in hiredis_reply(server, "INFO")
+    assert b"loading:0" in ask_alone(server, "INFO")
 
 
 def test_a_node_that_restores_has_no_snapshot_to_take(single: Cluster) -> None:
     server = restarting(single)
     for _ in range(2):  # before its first turn, and after it
-        reply = hiredis_reply(server, "QUORATE.SNAPSHOT")
+        reply = ask_alone(server, "QUORATE.SNAPSHOT")
         assert isinstance(reply, hiredis.ReplyError)
         assert str(reply).startswith("ERR this node restores a snapshot")
     single.heal()
@@ -549,8 +549,8 @@ def test_a_node_that_has_lost_its_snapshot_says_so_until_it_has_one_from_the_lea
     assert found["snapshot_is_lost"]
     assert found["snapshot_index"] == index
     assert (found["snapshot_bytes"], found["snapshot_age_ms"]) == (0, None)
-    assert b"snapshot_is_lost:1" in hiredis_reply(server, "INFO")
-    reply = hiredis_reply(server, "QUORATE.SNAPSHOT")
+    assert b"snapshot_is_lost:1" in ask_alone(server, "INFO")
+    reply = ask_alone(server, "QUORATE.SNAPSHOT")
     assert str(reply).startswith("ERR this node has lost its snapshot")
     assert client.take() == b""
     # The leader, which had none, takes one for it.
