@@ -2,8 +2,6 @@
 
 import random
 import tracemalloc
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from quorate.raft.configuration import Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
-from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk, File
 from quorate.storage.errors import DiskFailedError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
@@ -123,15 +120,6 @@ def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
     return tuple(
         Entry(index, term, index * 10, EntryKind.DATA, b"data") for index in range(first, last + 1)
     )
-
-
-@pytest.fixture(params=["memory", "directory"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    if request.param == "memory":
-        yield MemoryDisk()
-    else:
-        with DirectoryDisk(tmp_path) as directory:
-            yield directory
 
 
 def new_store(disk: Disk) -> Store:

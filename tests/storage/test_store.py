@@ -3,8 +3,6 @@
 import gc
 import random
 import tracemalloc
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import DurableState, LogWrite
 from quorate.raft.snapshot import SnapshotMetadata
-from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
 from quorate.storage.errors import CorruptionError, DiskFullError, IdentityError
 from quorate.storage.memory_disk import MemoryDisk
@@ -22,15 +19,6 @@ from quorate.storage.store import Store
 MEMBERS = (Member(NodeId(1), "h:1"), Member(NodeId(2), "h:2"))
 SEGMENT_SIZE = 4096
 ENTRY = Entry(1, 1, 5, EntryKind.DATA, b"data")
-
-
-@pytest.fixture(params=["memory", "directory"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    if request.param == "memory":
-        yield MemoryDisk()
-    else:
-        with DirectoryDisk(tmp_path) as directory:
-            yield directory
 
 
 def initialize(disk: Disk) -> None:
