@@ -133,7 +133,7 @@ _STOP_TIMEOUT_S = 10.0
     default=f"{_SNAPSHOTS.max_raft_state // 2**20}MiB",
     envvar="QUORATE_MAX_RAFT_STATE",
     help="How large its log may grow before a snapshot takes its place: bytes, or with KiB, MiB "
-    "or GiB; or `never`, unless it is asked for one.",
+    "or GiB; or `never`: not before it is asked for one.",
 )
 @click.option(
     "--stop-with-stdin",
