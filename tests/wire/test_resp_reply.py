@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.wire.resp_reply import (
-    EMPTY_ARRAY,
     OK,
     PONG,
     ErrorReply,
@@ -38,10 +37,10 @@ from quorate.wire.resp_reply import (
         (ErrorReply("ERR", "syntax error"), b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"),
         (ErrorReply("ERR", "a\r\n-b\n"), b"-ERR a  -b \r\n", b"-ERR a  -b \r\n"),
         (ErrorReply("STALE", ""), b"-STALE\r\n", b"-STALE\r\n"),
-        ([], EMPTY_ARRAY, EMPTY_ARRAY),
+        ([], b"*0\r\n", b"*0\r\n"),
         ([b"a", [1]], b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n"),
         ([None, [None]], b"*2\r\n$-1\r\n*1\r\n$-1\r\n", b"*2\r\n_\r\n*1\r\n_\r\n"),
-        ({}, EMPTY_ARRAY, b"%0\r\n"),
+        ({}, b"*0\r\n", b"%0\r\n"),
         (
             {"proto": 3, "modules": []},
             b"*4\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n",
