@@ -223,6 +223,18 @@ def test_the_process_stops_at_its_next_sync_and_what_it_wrote_may_be_torn() -> N
     assert found == {b"oo", b"on", b"no", b"nn"}
 
 
+def test_the_process_stops_at_the_first_sync_of_so_many_sectors() -> None:
+    disk = MemoryDisk()
+    disk.stop_at_sync(sectors=2)
+    file = disk.create("a")
+    disk.sync_directory()
+    file.write_at(0, b"x" * SECTOR_SIZE)
+    file.sync()
+    file.write_at(SECTOR_SIZE, b"x" * (SECTOR_SIZE + 1))
+    with pytest.raises(StoppedError):
+        file.sync()
+
+
 def test_a_killed_process_loses_nothing_and_saves_nothing() -> None:
     found = set()
     for seed in SEEDS:

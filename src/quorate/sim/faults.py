@@ -157,8 +157,8 @@ class Faults:
         self._a_server().disk.stop_after(self._rng.randrange(6))
 
     def _lose_power_between_write_and_sync(self) -> None:
-        """What the server writes next is half on its disk, or less, or more."""
-        self._a_server().disk.stop_at_sync()
+        """What the server writes next, or next at some length, may be on its disk in part."""
+        self._a_server().disk.stop_at_sync(sectors=self._rng.randrange(4))
 
     def _lose_power_everywhere(self) -> None:
         for server in self._servers:

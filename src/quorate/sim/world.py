@@ -194,14 +194,14 @@ class World:
             self._plain_client(b"reader-%d" % number, [address], READER)
             for number, address in enumerate(addresses)
         ]
-        large = self._rng.choice((0, 0, 3_000, 40_000))
+        large = self._rng.choice((0, 3_000, 40_000, 40_000))
         large_values = LargeValuesClient(
             servers=addresses,
             dial=self._dial,
             scheduler=self._scheduler,
             rng=self._fork(),
             max_bytes=large,
-            keys=self._rng.choice((2, 8)),
+            keys=self._rng.choice((2, 8, 8)),
         )
         return [*clerks, *roamers, *readers, *([large_values] if large else [])]
 

@@ -91,7 +91,7 @@ class _Device:
         "names",
         "next_sync_error",
         "operations_left",
-        "stops_at_sync",
+        "stops_at_sectors",
     )
 
     def __init__(self, capacity: int | None) -> None:
@@ -100,7 +100,7 @@ class _Device:
         self.lives = 0
         self.next_sync_error: StorageError | None = None
         self.operations_left: int | None = None
-        self.stops_at_sync = False
+        self.stops_at_sectors: int | None = None
 
     def operate(self) -> None:
         """Begin an operation that changes the disk."""
@@ -109,9 +109,9 @@ class _Device:
                 raise StoppedError
             self.operations_left -= 1
 
-    def operate_sync(self) -> None:
-        """Begin a sync."""
-        if self.stops_at_sync:
+    def operate_sync(self, sectors: int) -> None:
+        """Begin a sync that makes so many sectors durable."""
+        if self.stops_at_sectors is not None and sectors >= self.stops_at_sectors:
             self.operations_left = 0
         self.operate()
         error, self.next_sync_error = self.next_sync_error, None
@@ -186,7 +186,7 @@ class MemoryFile:
         """See `File`."""
         self._check_alive()
         try:
-            self._device.operate_sync()
+            self._device.operate_sync(len(self._inode.unsynced))
         except StorageError:
             self._inode.fail_sync()
             raise
@@ -238,7 +238,7 @@ class MemoryDisk:
         self._device.lives += 1
         self._device.next_sync_error = None
         self._device.operations_left = None
-        self._device.stops_at_sync = False
+        self._device.stops_at_sectors = None
 
     def fail_next_sync(self, *, is_full: bool = False) -> None:
         """Let the next sync, of a file or of the directory, fail: an I/O error, or a full disk."""
@@ -253,9 +253,12 @@ class MemoryDisk:
         """Let this many more operations that change the disk succeed, and none after them."""
         self._device.operations_left = operations
 
-    def stop_at_sync(self) -> None:
-        """Let no sync, of a file or of the directory, succeed any more, nor anything after it."""
-        self._device.stops_at_sync = True
+    def stop_at_sync(self, *, sectors: int = 0) -> None:
+        """Let the next sync fail that makes at least so many sectors durable, and all after it.
+
+        With two or more, what was written is most likely torn if the power goes.
+        """
+        self._device.stops_at_sectors = sectors
 
     def limit_capacity(self, capacity: int | None) -> None:
         """Let all files together have at most so many bytes from now on; None for no limit."""
@@ -298,7 +301,7 @@ class MemoryDisk:
 
     def sync_directory(self) -> None:
         """See `Disk`."""
-        self._device.operate_sync()
+        self._device.operate_sync(0)
         self._durable_names = dict(self._device.names)
 
     def _existing(self, name: str, action: str) -> _Inode:
