@@ -235,6 +235,16 @@ def test_the_process_stops_at_the_first_sync_of_so_many_sectors() -> None:
         file.sync()
 
 
+def test_one_bit_changes_and_stays_changed() -> None:
+    disk = MemoryDisk()
+    durable(disk, "a", bytes(5000))
+    disk.damage("a", random.Random(0))
+    damaged = content_of(disk, "a")
+    assert sum(byte.bit_count() for byte in damaged) == 1
+    disk.crash(random.Random(0))
+    assert content_of(disk, "a") == damaged
+
+
 def test_a_killed_process_loses_nothing_and_saves_nothing() -> None:
     found = set()
     for seed in SEEDS:

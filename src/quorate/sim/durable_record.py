@@ -26,7 +26,7 @@ from quorate.raft.messages import (
     SnapshotNeeded,
 )
 from quorate.raft.ready import DurableState, LogWrite
-from quorate.raft.snapshot import SnapshotMetadata
+from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.sim.durable_log import DurableLog
 from quorate.sim.errors import InvariantError
 
@@ -46,8 +46,14 @@ class DurableRecord:
         self._log = DurableLog()
         self._unsynced: LogWrite | None = None
         self._unfinished: SnapshotMetadata | None = None
+        self._damaged: SnapshotMetadata | None = None
         self._votes: dict[int, NodeId] = {}
         self._offers: dict[tuple[NodeId, int], InstallSnapshot] = {}
+
+    @property
+    def lacks_snapshot(self) -> bool:
+        """Whether the snapshot that there was is damaged, and none has come in its place."""
+        return self._damaged is not None
 
     def holds(self, index: int, term: int) -> bool:
         """Whether the entry of this index and term is synced, or in a durable snapshot."""
@@ -88,7 +94,11 @@ class DurableRecord:
                 f"{self._unfinished or self.snapshot}"
             )
         else:
-            self.snapshot, self._unfinished = newest, None
+            self.snapshot, self._unfinished, self._damaged = newest, None, None
+
+    def snapshot_damaged(self) -> None:
+        """The newest snapshot is not readable any more; the log says where it ended."""
+        self._damaged, self.snapshot, self._unfinished = self.snapshot, None, None
 
     def recovered(self, found: DurableState) -> bool:
         """The server has read its disk.
@@ -102,19 +112,31 @@ class DurableRecord:
         """
         self._offers.clear()
         snapshot = found.snapshot if found.snapshot.index else None
-        fits = snapshot in (self.snapshot, self._unfinished) and not found.snapshot_is_lost
         for log in self._possible_logs():
-            if fits and log.joined(snapshot).is_what(found):
-                is_as_synced = log is self._log and snapshot == self.snapshot
-                self._log, self.snapshot = log.joined(snapshot), snapshot
+            fits_lost = found.snapshot_is_lost and self._is_lost(found.start, log)
+            fits = not found.snapshot_is_lost and snapshot in (self.snapshot, self._unfinished)
+            if (fits or fits_lost) and log.joined(snapshot).is_what(found):
+                was_synced = log is self._log and (fits_lost or snapshot == self.snapshot)
+                self._log = log.joined(snapshot)
+                if not fits_lost:
+                    self.snapshot, self._damaged = snapshot, None
                 self._unsynced = self._unfinished = None
-                return not is_as_synced
+                return not was_synced
         raise InvariantError(
             f"node {self._node} found term {found.term}, vote {found.voted_for}, entries "
             f"{found.start.index + 1} to {found.start.index + len(found.entries)} and "
             f"{'no' if found.snapshot_is_lost else 'the'} snapshot of {found.snapshot.index} on "
             f"its disk, where {self._log} and the snapshot {self.snapshot} had been synced"
         )
+
+    def _is_lost(self, start: LogStart, log: DurableLog) -> bool:
+        """Whether the server has to wait for a snapshot of this, and no less."""
+        damaged = self._damaged
+        if damaged is None:
+            return False
+        if log.term_at(damaged.index) == damaged.term:
+            return start == log.start
+        return start == LogStart(damaged.index, damaged.term)
 
     def _possible_logs(self) -> Iterator[DurableLog]:
         yield self._log

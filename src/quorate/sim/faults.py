@@ -75,6 +75,7 @@ class Faults:
             self._fail_sync,
             self._fill_disk,
             self._ambush_snapshots,
+            self._damage_snapshot,
         ]
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
@@ -306,6 +307,12 @@ class Faults:
 
     def _fail_sync(self) -> None:
         self._a_server().disk.fail_next_sync()
+
+    def _damage_snapshot(self) -> None:
+        """One server at a time: the others together have what it has lost."""
+        server = self._a_server()
+        if len(self._servers) > 1 and not any(s.lacks_its_snapshot for s in self._servers):
+            server.damage_snapshot()
 
     def _fill_disk(self) -> None:
         self._fill(self._a_server())

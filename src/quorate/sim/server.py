@@ -151,6 +151,7 @@ class SimulatedServer:
             return
         self.happened["started"] += 1
         durable = self._store.take_durable_state()
+        self.happened["started without its snapshot"] += durable.snapshot_is_lost
         if self.record.recovered(durable):
             self.happened["found an unsynced write"] += 1
         self.node = Node(
@@ -207,6 +208,24 @@ class SimulatedServer:
         """Its clock jumps ahead, as if the machine had been suspended."""
         self.clock.jump(duration_us)
         self._set_alarm()
+
+    @property
+    def lacks_its_snapshot(self) -> bool:
+        """Whether its snapshot is damaged, and it has not got another one yet."""
+        return self.record.lacks_snapshot
+
+    def damage_snapshot(self) -> bool:
+        """A byte of its snapshot changes, and it starts again; False if it has not got just one.
+
+        With an older one beside it, it might do with that.
+        """
+        snapshots = [name for name in self.disk.names() if name.endswith(".snapshot")]
+        if self.node is None or len(snapshots) != 1 or self.works_on_snapshots:
+            return False
+        self.kill(power=False)
+        self.disk.damage(snapshots[0], self._rng)
+        self.record.snapshot_damaged()
+        return True
 
     def stall_disk(self, duration_us: int) -> None:
         """Its syncs don't end for a while."""

@@ -20,8 +20,8 @@ The fault model:
    what was written at the mercy of point 1): that operation and all later ones raise
    `StoppedError` until `crash` or `kill` is called.
 
-Not in the model, because nothing above a disk can mend it: synced bytes that change or vanish.
-Tests that want them write to the file. Reading never fails.
+7. A synced byte changes (`damage`); only where the caller wants it, for most of what is on a disk
+   nothing above it can mend. Reading never fails.
 
 All choices come from the `random.Random` given to `crash`. Nothing copies a file: a write keeps
 the old content of the sectors that it touches, once between two syncs, and a sync forgets them.
@@ -259,6 +259,11 @@ class MemoryDisk:
         With two or more, what was written is most likely torn if the power goes.
         """
         self._device.stops_at_sectors = sectors
+
+    def damage(self, name: str, rng: random.Random) -> None:
+        """A byte of a file is another one from now on."""
+        content = self._existing(name, "damage").data
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
 
     def limit_capacity(self, capacity: int | None) -> None:
         """Let all files together have at most so many bytes from now on; None for no limit."""
