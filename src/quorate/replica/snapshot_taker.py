@@ -38,7 +38,7 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_raft_state: int = 64 * 1024 * 1024
     part_bytes: int = 128 * 1024
-    pause_us: int = 2_000
+    pause_us: int = 4_000
     retry_us: int = 10_000_000
 
     @property
