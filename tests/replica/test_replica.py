@@ -861,6 +861,34 @@ def test_one_for_which_there_is_no_space_is_tried_again_and_the_log_stays() -> N
     assert (part.is_first, part.metadata.index) == (True, 5), "it has everything by then"
 
 
+def test_what_the_last_one_frees_makes_no_other_one_due_before_the_disk_has_let_go_of_it() -> None:
+    """Under load each snapshot was followed by another one at once.
+
+    1. While a snapshot is taken, more entries are applied, a good part of all that is in the log.
+    2. The snapshot is durable; that the log begins behind it is still to be written.
+    3. So the disk's size is that of the old log, beyond its bound, and much was applied since the
+       snapshot began: another one seemed due, though the log is short from the next write on.
+    """
+    server = leading(snapshots=SnapshotSettings(max_raft_state=100_000, part_bytes=1))
+    server.raft_state_bytes = 120_000
+    do(server, BIG, 1)
+    do(server, BIG_TOO, 2)
+    parts = [server.take_part()]
+    do(server, BIG, 3)
+    while not parts[-1].is_last:
+        server.write_part(parts[-1])
+        parts.append(server.take_part())
+    server.replica.snapshot_written(StoredSnapshot(parts[-1].metadata, SNAPSHOT_SIZE), server.now)
+    assert server.replica.take_snapshot_part(server.now) is None
+    server.raft_state_bytes = 41_000
+    server.turn()
+    assert server.writes[-1].start == server.raft.log_start
+    assert server.replica.take_snapshot_part(server.now) is None
+    server.raft_state_bytes = 101_000
+    do(server, BIG_TOO, 4)
+    assert server.take_part().metadata.index == 6
+
+
 def test_who_asks_when_nothing_is_new_has_it_already() -> None:
     server = leading(snapshots=ON_DEMAND)
     server.replica.request_snapshot()

@@ -162,6 +162,11 @@ class Raft:
         return self._log.start
 
     @property
+    def log_start_is_durable(self) -> bool:
+        """Whether the log begins there on this server's disk too."""
+        return self._persistence.log_start_is_durable
+
+    @property
     def snapshot_is_lost(self) -> bool:
         """Whether this server waits for a snapshot in place of one that cannot be read."""
         return self._snapshot_is_lost

@@ -64,6 +64,8 @@ class Persistence:
         self._first_unwritten = self.log.last_index + 1
         self._written_start: LogStart = durable.start
         """Where the log begins on the disk, once all writes that were issued are on it."""
+        self._start_write = 0
+        """The number of the write that says so."""
         self._vote_write = 0
         """The number of the write that makes the newest term and vote durable."""
 
@@ -123,6 +125,11 @@ class Persistence:
 
     # ------------------------------------------------------------------ writes
 
+    @property
+    def log_start_is_durable(self) -> bool:
+        """Whether the log begins on the disk where it begins here."""
+        return self.log.start == self._written_start and self._start_write <= self._completed
+
     def take_write(self) -> LogWrite | None:
         """The next write; None if there is nothing to write or one is still on its way."""
         if self._issued > self._completed:
@@ -132,6 +139,8 @@ class Persistence:
         if not has_entries and start is None and self._vote_write <= self._issued:
             return None
         self._issued += 1
+        if start is not None:
+            self._start_write = self._issued
         entries: tuple[Entry, ...] = ()
         if has_entries:
             entries = self.log.slice_bytes(self._first_unwritten, self._max_write_bytes)
