@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
@@ -81,7 +82,7 @@ class CountingDisk:
         self._disk = MemoryDisk()
         self.location = self._disk.location
         self.names = self._disk.names
-        self.open = self._disk.open
+        self.open: Callable[[str], File] = self._disk.open
         self.rename = self._disk.rename
         self.remove = self._disk.remove
         self.sync_directory = self._disk.sync_directory
@@ -114,6 +115,24 @@ class CountingFile:
     def sync(self) -> None:
         self._file.sync()
         self._unsynced = 0
+
+
+class OpeningDisk(CountingDisk):
+    """A disk that knows how many of the files that it has opened are still open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_files = 0
+        self.open = self._open
+
+    def _open(self, name: str) -> File:
+        file = CountingFile(self, self._disk.open(name))
+        file.close = self._close
+        self.open_files += 1
+        return file
+
+    def _close(self) -> None:
+        self.open_files -= 1
 
 
 def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
@@ -452,6 +471,24 @@ def test_sections_are_read_one_by_one() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 5_000_000
+
+
+def test_a_snapshot_that_is_read_no_further_is_closed() -> None:
+    """One that was overtaken before its first section was read stayed open.
+
+    With that its space on the disk was lost for as long as the process lived.
+    """
+    disk = OpeningDisk()
+    store = new_store(disk)
+    store.snapshots.write(whole(3, b"a", b"b"))
+    opened = disk.open_files
+    for read in range(4):
+        sections = store.snapshots.sections()
+        assert [next(sections, None) for _ in range(read)] == [b"a", b"b", None][:read]
+        assert disk.open_files == opened + (read < 3)
+        del sections
+        assert disk.open_files == opened
+    store.close()
 
 
 # When the disk does not comply.

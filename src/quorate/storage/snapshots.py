@@ -254,7 +254,9 @@ class Snapshots:
         """
         assert self._newest is not None, "there is no snapshot"
         name = _final_name(self._newest.stored.metadata)
-        return _read_and_close(self._disk.open(name), self._disk.location(name))
+        sections = _read_and_close(self._disk.open(name), self._disk.location(name))
+        next(sections)
+        return sections
 
     def close(self) -> None:
         """Let the files go."""
@@ -307,7 +309,12 @@ def _is_snapshot_of(metadata: SnapshotMetadata, file: File, location: str) -> bo
 
 
 def _read_and_close(file: File, location: str) -> Generator[bytes, None, None]:
+    """The sections of a file, behind an empty one.
+
+    That one is fetched at once: only a generator that was begun closes its file when it is dropped.
+    """
     try:
+        yield b""
         yield from read_sections(file, location)
     finally:
         file.close()
