@@ -125,6 +125,27 @@ def test_compaction_is_the_rule_of_figure_13(
         assert log.term_at(place) == before[place]
 
 
+@given(
+    sizes=st.lists(st.integers(0, 60), min_size=1, max_size=7),
+    count=st.integers(1, 4000),
+    trailing_bytes=st.integers(0, 4000 * ENTRY_HEADER_BYTES),
+)
+def test_as_many_entries_stay_as_if_they_were_counted_one_by_one(
+    sizes: list[int], count: int, trailing_bytes: int
+) -> None:
+    sizes = (sizes * count)[:count]
+    log = log_of()
+    for index, size in enumerate(sizes, 1):
+        log.append(entry(index, 1, size))
+    log.compact(metadata(len(sizes), 1), trailing_bytes=trailing_bytes)
+    left = trailing_bytes
+    start = len(sizes)
+    while start > 0 and left >= ENTRY_HEADER_BYTES + sizes[start - 1]:
+        left -= ENTRY_HEADER_BYTES + sizes[start - 1]
+        start -= 1
+    assert log.start.index == start
+
+
 class Twin:
     """The whole log from index 1 on, snapshot or not, as a list of entries."""
 
