@@ -512,6 +512,27 @@ def test_a_full_disk_costs_a_snapshot_and_nothing_else() -> None:
         assert list(store.snapshots.sections()) == [b"new"]
 
 
+def test_an_unfinished_snapshot_that_fills_the_disk_keeps_no_node_from_starting() -> None:
+    """The first thing that a start wrote was a correction of the log.
+
+    1. A leader's snapshot is complete, and the log, which does not reach so far, is still to say
+       so. Its segment is full. 2. The next snapshot fills the disk, and the node stops. 3. Started
+       again, it found no space for a segment, before it removed what was left of that snapshot.
+    """
+    disk = MemoryDisk()
+    store = new_store(disk)
+    receive_all(store, metadata(9), file_of(whole(9, b"state")))
+    filling = Entry(1, 1, 10, EntryKind.DATA, bytes(SEGMENT_SIZE - 110))
+    save(store, LogWrite(1, 1, None, (filling,)))
+    store.snapshots.write(part(20, bytes(SEGMENT_SIZE * 2), is_first=True))
+    disk.kill()
+    disk.limit_capacity(space_of(disk))
+    store = reopen(disk)
+    assert store.take_durable_state().snapshot == metadata(9)
+    assert store.warnings == ()
+    store.close()
+
+
 def test_a_shortage_that_only_the_sync_reports_costs_nothing_else_either() -> None:
     disk = MemoryDisk()
     store = new_store(disk)

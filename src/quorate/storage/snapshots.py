@@ -93,6 +93,12 @@ def check_named_snapshot(disk: Disk, named: NamedSnapshot) -> StoredSnapshot:
         file.close()
 
 
+def remove_unfinished_snapshots(disk: Disk) -> None:
+    """Delete what a crash left of snapshots that were in the making."""
+    for name in sorted({OWN, RECEIVED}.intersection(disk.names())):
+        disk.remove(name)
+
+
 class _Complete(NamedTuple):
     stored: StoredSnapshot
     file: File
@@ -128,8 +134,7 @@ class Snapshots:
         self._previous: _Complete | None = None
         self._own: _Own | None = None
         self._incoming: _Incoming | None = None
-        for name in sorted({OWN, RECEIVED}.intersection(disk.names())):
-            disk.remove(name)
+        remove_unfinished_snapshots(disk)
         if newest is not None:
             end = LogStart(newest.metadata.index, newest.metadata.term)
             self._newest = _Complete(newest, disk.open(snapshot_name(end)))

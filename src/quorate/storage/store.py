@@ -14,7 +14,7 @@ from quorate.storage.identity import Identity, has_identity, load_identity, save
 from quorate.storage.recovery import recover_log
 from quorate.storage.restart import Restart, plan_restart
 from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
-from quorate.storage.snapshots import Snapshots
+from quorate.storage.snapshots import Snapshots, remove_unfinished_snapshots
 from quorate.storage.wal import WriteAheadLog
 
 
@@ -97,6 +97,8 @@ class Store:
         found = recover_log(disk)
         restart = plan_restart(disk, found.contents, Configuration(voters=identity.members))
         log = WriteAheadLog.open(disk, found, segment_size=segment_size)
+        # They may be what fills the disk, and the correction may need a new segment.
+        remove_unfinished_snapshots(disk)
         if restart.correction is not None:
             log.append(restart.correction)
             log.sync()
