@@ -36,8 +36,8 @@ SAMPLE = {
     "TestSnapshotUnreliableRecoverConcurrentPartitionLinearizable3B": (25.0, 11344, 748),
 }
 """The handout's seconds, calls and operations of the generic tests."""
-ASKED_FOR = ("TestPersistConcurrentUnreliable3A", "TestPersistPartition3A")
-"""Of the variants that run only if they are asked for, these run here."""
+ASKED_FOR = ("TestPersistConcurrentUnreliable3A",)
+"""Of the variants that run only if they are asked for, this runs here."""
 UNRELIABLE_AND_WHOLE = ("TestUnreliable3A", "TestPersistConcurrentUnreliable3A")
 """Those on an unreliable network that is never cut in two."""
 
@@ -83,7 +83,7 @@ def is_like_the_sample(outcome: Outcome, reliable: bool) -> None:  # noqa: FBT00
     assert result.duration_us / 1_000_000 <= seconds + 2
     has_the_sample_s_operations(outcome)
     if reliable:
-        assert result.operations <= 1.8 * operations
+        assert result.operations <= 1.9 * operations
         assert result.calls / result.operations <= 1.1 * calls / operations
 
 

@@ -38,7 +38,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 VIRTUAL = Costs(
-    hop_us=35, request_us=20, command_us=300, turn_us=5, write_us=30, rewrite_us_per_kib=170
+    hop_us=40, request_us=20, command_us=210, turn_us=25, write_us=45, rewrite_us_per_kib=170
 )
 """In virtual time: about what the course's rows amount to."""
 NOTHING = Costs(hop_us=0, request_us=0, command_us=0, turn_us=0, write_us=0, rewrite_us_per_kib=0)

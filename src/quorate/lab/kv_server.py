@@ -198,7 +198,7 @@ class KvServer:
         if self._alarm == due and not self._is_over:
             self._alarm = 0
             self.node.wake(self._tasks.now)
-            self._turn()
+            self._need_turn()
 
 
 def start_kv_server(
