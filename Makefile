@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## three real servers, killed and restarted under load, in h
 	$(VENV)/bin/quorate demo
 
 test: $(INSTALLED)  ## all tests but the long ones, in two stages
-	$(RUN) pytest -n logical -m "not processes and not soak"
+	$(RUN) pytest -n logical --dist worksteal -m "not processes and not soak"
 	$(RUN) pytest -m "processes and not soak"
 
 lab: $(INSTALLED)  ## the course's tests in virtual time, with the course's own lines

@@ -32,7 +32,7 @@ def live(seed: int, plant: Plant) -> str | None:
         plant(patches)
         try:
             World(seed, duration_us=LIFE_US).run()
-        except AssertionError as error:
+        except (AssertionError, ValueError) as error:
             (where,) = traceback.extract_tb(error.__traceback__)[-1:]
             return f"{type(error).__name__}: {str(error) or where.line}"
     return None

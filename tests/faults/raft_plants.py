@@ -158,8 +158,9 @@ def an_overtaken_request_truncates_what_does_not_conflict(patches: pytest.Monkey
 
     def exactly(self: Acceptance, entries: tuple[Entry, ...], *, commit_index: int) -> None:
         take_in(self, entries, commit_index=commit_index)
-        if entries and entries[-1].index < self._log.last_index:
-            self._persistence.truncate_from(max(entries[-1].index, commit_index) + 1)
+        last = max(entries[-1].index, commit_index, self._log.start.index) if entries else 0
+        if 0 < last < self._log.last_index:
+            self._persistence.truncate_from(last + 1)
 
     patches.setattr(Acceptance, "take_in", exactly)
 

@@ -18,7 +18,7 @@ BUGS = [
     (plants.duplicates_are_not_detected, TWICE, 1),
     (plants.an_ordered_session_executes_despite_a_gap, ORDER, 1),
     (plants.acknowledged_numbers_are_executed_again, TWICE, 1),
-    (plants.stored_replies_are_never_freed, "calls are not answered", 1),
+    (plants.stored_replies_are_never_freed, "calls are not answered", 2),
     (plants.the_waiter_of_an_overwritten_index_gets_its_reply, "was acknowledged", 2),
     (plants.the_term_of_a_waiter_is_ignored, "was acknowledged", 13),
     (plants.entries_are_applied_again_after_a_restart, "different states|times in", 1),

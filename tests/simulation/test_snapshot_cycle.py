@@ -48,9 +48,16 @@ SETTINGS = ServerSettings(
     slow_sync=0.0,
     segment_size=65_536,
 )
-CLIENT = ClientSettings(
+WRITER = ClientSettings(
     reads=0.2, pause_us=250 * MS, deadlines=0.0, pipeline=5, clerk=ClerkSettings()
 )
+BUSY_WRITER = ClientSettings(
+    reads=0.0, pause_us=10 * MS, deadlines=0.0, pipeline=1_000, clerk=ClerkSettings()
+)
+
+
+def address(node: NodeId) -> str:
+    return f"server:{node}"
 
 
 class Outcome(NamedTuple):
@@ -69,7 +76,7 @@ class Cluster:
         self.network = Network(self.scheduler, self._rng, PERFECT, Trace(self.scheduler))
         self.history = History()
         self.servers: dict[NodeId, SimulatedServer] = {}
-        members = tuple(Member(node, client_address=f"server:{node}") for node in NODES)
+        members = tuple(Member(node, client_address=address(node)) for node in NODES)
         for member in members:
             self.servers[member.id] = SimulatedServer(
                 member,
@@ -82,28 +89,7 @@ class Cluster:
                 peer=self.servers.__getitem__,
             )
         self.invariants = Invariants(list(self.servers.values()))
-        addresses = [member.client_address for member in members]
-        writers = [
-            PlainClient(
-                b"writer-%d" % number,
-                servers=addresses,
-                dial=self._dial,
-                scheduler=self.scheduler,
-                history=self.history,
-                rng=self._rng,
-                settings=CLIENT,
-            )
-            for number in range(2)
-        ]
-        large_values = LargeValuesClient(
-            servers=addresses[:2],  # whoever is cut off, they go on growing
-            dial=self._dial,
-            scheduler=self.scheduler,
-            rng=self._rng,
-            max_bytes=100_000,
-            keys=6,
-        )
-        self.clients: list[Client] = [*writers, large_values]
+        self.clients: list[Client] = []
 
     def _dial(self, address: str, client: StreamClient) -> Stream:
         server = self.servers[NodeId(int(address.rpartition(":")[2]))]
@@ -112,10 +98,50 @@ class Cluster:
         return stream
 
     def start(self) -> None:
+        """Lets them elect a leader."""
         for server in self.servers.values():
             server.start()
+        self.run_until(lambda: self.leader is not None)
+
+    @property
+    def leader(self) -> SimulatedServer | None:
+        leaders = (s for s in self.servers.values() if s.node and s.node.raft.is_leader)
+        return next(leaders, None)
+
+    def add_clients(self, victim: SimulatedServer) -> None:
+        """Two that write anywhere, and one whose large values the others get."""
+        writers = [
+            self._writer(b"writer-%d" % number, [address(node) for node in NODES], WRITER)
+            for number in range(2)
+        ]
+        large_values = LargeValuesClient(
+            servers=[address(node) for node in NODES if node != victim.id],
+            dial=self._dial,
+            scheduler=self.scheduler,
+            rng=self._rng,
+            max_bytes=100_000,
+            keys=6,
+        )
+        self.clients = [*writers, large_values]
         for client in self.clients:
             client.start()
+
+    def add_busy_client(self, victim: SimulatedServer) -> None:
+        """One that gives the victim many small entries."""
+        client = self._writer(b"busy", [address(victim.id)], BUSY_WRITER)
+        self.clients.append(client)
+        client.start()
+
+    def _writer(self, name: bytes, servers: list[str], settings: ClientSettings) -> PlainClient:
+        return PlainClient(
+            name,
+            servers=servers,
+            dial=self._dial,
+            scheduler=self.scheduler,
+            history=self.history,
+            rng=self._rng,
+            settings=settings,
+        )
 
     def run(self, duration_us: int) -> None:
         """Time passes; whoever has lost power comes back at once."""
@@ -134,11 +160,14 @@ class Cluster:
         while not condition() and self.scheduler.now < until:
             self.run(20 * MS)
 
-    def is_left_behind(self, victim: SimulatedServer) -> bool:
+    def is_left_behind(self, victim: SimulatedServer, *, has_own_entries: bool = False) -> bool:
         """Whether the others have dropped what it lacks."""
         nodes = [s.node for s in self.servers.values() if s.node and s is not victim]
         begins = min(node.raft.log_start.index for node in nodes)
-        return victim.node is not None and victim.node.raft.last_index < begins
+        if victim.node is None:
+            return False
+        raft = victim.node.raft
+        return begins > (raft.commit_index if has_own_entries else raft.last_index)
 
     def has_caught_up(self, victim: SimulatedServer, index: int) -> bool:
         return victim.node is not None and victim.node.state.last_applied >= index
@@ -172,7 +201,7 @@ class Cluster:
         return value or b""
 
 
-def live(operations: int, *, remains: int, in_start: bool) -> Outcome:
+def live(operations: int, *, remains: int, in_start: bool = False) -> Outcome:
     """Lives that life.
 
     Args:
@@ -182,13 +211,14 @@ def live(operations: int, *, remains: int, in_start: bool) -> Outcome:
     """
     cluster = Cluster(seed=remains)
     cluster.start()
-    cluster.run(1_500 * MS)
     victim = cluster.servers[VICTIM]
+    cluster.add_clients(victim)
+    cluster.run(1_000 * MS)
     before = Counter(victim.happened)
     if not in_start:
         victim.disk.stop_after(operations)
 
-    cluster.run_until(lambda: victim.happened["snapshots taken"] >= before["snapshots taken"] + 1)
+    cluster.run_until(lambda: victim.happened["snapshots taken"] > before["snapshots taken"])
     links = links_between({victim.id}, set(NODES) - {victim.id})
     cluster.network.cut(links)
     cluster.run_until(lambda: cluster.is_left_behind(victim))
@@ -207,6 +237,38 @@ def live(operations: int, *, remains: int, in_start: bool) -> Outcome:
     return Outcome(has_stopped, Counter(victim.happened) - before)
 
 
+def live_as_deposed_leader(operations: int, *, remains: int) -> Outcome:
+    """A leader is cut off with many entries of its own; the snapshot that it gets is of their past.
+
+    So its log goes on behind the snapshot's end, and all of it has to go. Arguments as for `live`;
+    the operations are counted from when it is back.
+    """
+    cluster = Cluster(seed=remains)
+    cluster.start()
+    victim = cluster.leader
+    assert victim is not None
+    cluster.add_clients(victim)
+    cluster.run(500 * MS)
+    assert victim is cluster.leader
+    cluster.add_busy_client(victim)
+    links = links_between({victim.id}, set(NODES) - {victim.id})
+    cluster.network.cut(links)
+    cluster.run_until(lambda: cluster.is_left_behind(victim, has_own_entries=True))
+    before = Counter(victim.happened)
+    before["entries of its own"] = victim.record.overwritten
+    for client in cluster.clients:
+        client.stop()
+    victim.disk.stop_after(operations)
+    cluster.network.mend(links)
+    last_index = cluster.last_index
+    cluster.run_until(lambda: cluster.has_caught_up(victim, last_index))
+    has_stopped = victim.happened["started"] > before["started"]
+    cluster.settle()
+    happened = Counter(victim.happened)
+    happened["entries of its own"] = victim.record.overwritten
+    return Outcome(has_stopped, happened - before)
+
+
 def live_each(*, remains: int, in_start: bool) -> int:
     """Lives all those lives; returns how many operations there were."""
     for operations in range(1_000):
@@ -223,6 +285,18 @@ def live_each(*, remains: int, in_start: bool) -> int:
     raise AssertionError("it never ends")
 
 
+def live_each_as_deposed_leader(*, remains: int) -> int:
+    """Likewise."""
+    for operations in range(1_000):
+        print(f"live_as_deposed_leader({operations}, remains={remains})")
+        outcome = live_as_deposed_leader(operations, remains=remains)
+        if not outcome.has_stopped:
+            assert outcome.happened["snapshots received"] >= 1
+            assert outcome.happened["entries of its own"] >= 1
+            return operations
+    raise AssertionError("it never ends")
+
+
 @pytest.mark.parametrize("remains", range(1, 4))
 def test_power_goes_at_each_operation_of_the_disk(remains: int) -> None:
     assert live_each(remains=remains, in_start=False) >= 30
@@ -233,8 +307,16 @@ def test_power_goes_at_each_operation_of_a_start(remains: int) -> None:
     assert live_each(remains=remains, in_start=True) >= 8
 
 
+@pytest.mark.parametrize("remains", range(1, 4))
+def test_power_goes_at_each_operation_while_a_snapshot_replaces_a_leaders_own_entries(
+    remains: int,
+) -> None:
+    assert live_each_as_deposed_leader(remains=remains) >= 10
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("remains", range(4, 54))
 def test_whatever_is_left(remains: int) -> None:
     live_each(remains=remains, in_start=False)
     live_each(remains=remains, in_start=True)
+    live_each_as_deposed_leader(remains=remains)
