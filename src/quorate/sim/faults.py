@@ -74,11 +74,11 @@ class Faults:
             self._disconnect_clients,
             self._fail_sync,
             self._fill_disk,
-            self._ambush_snapshots,
-            self._damage_snapshot,
         ]
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
+        if rng.random() < 0.5:
+            self._kinds += (self._ambush_snapshots, self._damage_snapshot)
         self._election_timeout_us = election_timeout_us
         self._longest_calm_us = election_timeout_us * rng.choice((3, 6, 12))
         self._longest_outage_us = self._longest_calm_us * rng.choice((1, 2, 3)) // 2
