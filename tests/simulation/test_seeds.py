@@ -9,7 +9,7 @@ import pytest
 from quorate.sim.world import SECOND_US, World
 
 SECONDS = 5
-SEEDS_PER_TEST = 5
+SEEDS_PER_TEST = 10
 
 
 @pytest.mark.parametrize("first_seed", range(1, 101, SEEDS_PER_TEST))
