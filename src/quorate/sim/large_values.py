@@ -24,8 +24,9 @@ class LargeValuesClient:
         dial: connects to one.
         scheduler: virtual time.
         rng: for the values and the pauses.
-        max_bytes: of a value.
+        max_bytes: of a value; it has fewer.
         keys: how many keys it writes to.
+        min_bytes: of a value.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class LargeValuesClient:
         rng: random.Random,
         max_bytes: int,
         keys: int,
+        min_bytes: int = 1,
     ) -> None:
         self._servers = servers
         self._dial = dial
         self._scheduler = scheduler
         self._rng = rng
+        self._min_bytes = min_bytes
         self._max_bytes = max_bytes
         self._keys = keys
         self._stream: Stream | None = None
@@ -71,7 +74,7 @@ class LargeValuesClient:
         if self._stopped or stream is None or self._stream is not stream:
             return
         key = b"large-%d" % self._rng.randrange(self._keys)
-        value = self._rng.randbytes(self._rng.randrange(1, self._max_bytes))
+        value = self._rng.randbytes(self._rng.randrange(self._min_bytes, self._max_bytes))
         stream.send_to_server(encode_command("SET", key, value))
         self._waits = True
 

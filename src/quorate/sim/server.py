@@ -121,6 +121,11 @@ class SimulatedServer:
         return self.node is not None
 
     @property
+    def has_applied_all(self) -> bool:
+        """Whether it runs and has applied its whole log; an entry may yet be added to that."""
+        return self.node is not None and self.node.state.last_applied == self.node.raft.last_index
+
+    @property
     def works_on_snapshots(self) -> bool:
         """Whether it is writing, reading or restoring one."""
         return self._snapshots is not None and self._snapshots.is_busy
