@@ -22,7 +22,8 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
         rewrite_us_per_kib: for each write of a key/value server besides, by the size of its whole
             Raft state: the servers that the course's figures come from encode all of it again for
             each write. It is what makes their tests without snapshots ten times as slow as those
-            with.
+            with. A leader of the course writes once for each command, reads included, so one that
+            writes several commands at a time is charged as many times.
     """
 
     hop_us: int
@@ -32,13 +33,13 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     write_us: int
     rewrite_us_per_kib: int
 
-    def write_us_at(self, raft_state_size: int) -> int:
-        """What one write costs a server that has so many bytes of Raft state."""
-        return self.write_us + self.rewrite_us_per_kib * raft_state_size // 1024
+    def write_us_at(self, raft_state_size: int, *, times: int) -> int:
+        """What one write costs a server that would encode so many bytes so many times."""
+        return self.write_us + self.rewrite_us_per_kib * raft_state_size * max(1, times) // 1024
 
 
 VIRTUAL = Costs(
-    hop_us=40, request_us=20, command_us=210, turn_us=25, write_us=45, rewrite_us_per_kib=170
+    hop_us=40, request_us=20, command_us=215, turn_us=25, write_us=85, rewrite_us_per_kib=65
 )
 """In virtual time: about what the course's rows amount to."""
 NOTHING = Costs(hop_us=0, request_us=0, command_us=0, turn_us=0, write_us=0, rewrite_us_per_kib=0)

@@ -83,6 +83,8 @@ class KvServer:
         self._turn_is_due = False
         self._commands = 0
         """So many have come and were not paid for."""
+        self._unwritten = 0
+        """So many have come since the last write."""
         self._is_writing = False
         self._alarm = 0
         self._is_over = False
@@ -143,6 +145,7 @@ class KvServer:
     def _let_others_come(self) -> None:
         """The turn comes behind all that is on its way right now, and is done together with it."""
         commands, self._commands = self._commands, 0
+        self._unwritten += commands
         self._scheduler.after(commands * self._costs.command_us, self._turn)
 
     def _turn(self) -> None:
@@ -167,7 +170,9 @@ class KvServer:
         self._set_alarm()
 
     def _write(self, write: LogWrite) -> None:
-        cost = self._costs.write_us_at(self._store.raft_state_bytes)
+        commands, self._unwritten = self._unwritten, 0
+        times = commands if self.node.raft.is_leader else 1
+        cost = self._costs.write_us_at(self._store.raft_state_bytes, times=times)
         if cost:
             self._is_writing = True
             self._scheduler.after(cost, partial(self._complete, write))
