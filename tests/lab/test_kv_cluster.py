@@ -226,6 +226,35 @@ def test_a_state_beyond_its_bound_is_told(world: World) -> None:
         run(world, story())
 
 
+def test_the_log_is_trimmed_soon_after_the_last_write_however_large_the_state_is(
+    world: World,
+) -> None:
+    # Twenty plain clients had made the state 1.4 MB, eleven parts of a snapshot, and a server was
+    # still pausing between two of them when the round was over and its log was looked at:
+    # "logs were not trimmed (4082 > 2*1000)".
+    test = KvTest(world, 3, max_raft_state=1_000)
+
+    async def story() -> None:
+        client = test.new_client()
+        for number in range(20):
+            await client.put(f"large-{number}", "x" * 70_000)
+        at_work = [
+            world.tasks.spawn(_append_often(test.new_client(), f"key-{number}"))
+            for number in range(20)
+        ]
+        for each in at_work:
+            await each
+        await world.sleep(20)
+        check_sizes(test)
+
+    run(world, story())
+
+
+async def _append_often(client: KvClient, key: str) -> None:
+    for number in range(20):
+        await client.append(key, f"<{number}>")
+
+
 # --------------------------------------------------------------------- clients
 
 

@@ -14,8 +14,9 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
         hop_us: for a request or a reply to get to the other side, on average; each takes between
             half and one and a half times this, so they overtake each other now and then.
         request_us: for a server to handle one request; it handles one after another.
-        command_us: for a key/value server to execute one command of a client; those that come
-            meanwhile are done with it. It bounds how much many clients get done together.
+        command_us: for a key/value server to take in one command, of a client or forwarded to it;
+            those that come meanwhile are done with it. It bounds how much many clients get done
+            together.
         turn_us: for a key/value server to get round to what has come; what comes meanwhile is done
             together with it.
         write_us: for one write to the disk to become durable.
