@@ -11,7 +11,8 @@ from tests.faults.search import find, measure
 from quorate.lab import suite
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
-from quorate.lab.runner import ClockKind, run_scenario
+from quorate.lab.judgement import Judgement
+from quorate.lab.runner import ClockKind, play_scenario
 
 if TYPE_CHECKING:
     from tests.faults.search import Plant, Run
@@ -238,9 +239,10 @@ def lab_test(name: str, variant: str) -> Run:
     scenario = suite.find(name, variant)
 
     def run(seed: int) -> None:
-        outcome = run_scenario(scenario, seed=seed, clock=ClockKind.VIRTUAL, edition=Edition.Y2022)
-        if outcome.failure is not None:
-            raise CheckFailedError(outcome.failure)
+        played = play_scenario(scenario, seed=seed, clock=ClockKind.VIRTUAL, edition=Edition.Y2022)
+        failure = Judgement.on(played.histories).applied_to(played.outcome).failure
+        if failure is not None:
+            raise CheckFailedError(failure)
 
     return run
 

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from quorate.lab.edition import Edition
+from quorate.lab.judgement import Judgement
 from quorate.lab.kv_generic import Generic
 from quorate.lab.kv_suite import KV_SCENARIOS
-from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.runner import ClockKind, Outcome, play_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import ON_REQUEST, find
 
@@ -51,7 +52,8 @@ def run(
     edition: Edition = Edition.Y2018,
     clock: ClockKind = ClockKind.VIRTUAL,
 ) -> Outcome:
-    return run_scenario(scenario, seed=seed, clock=clock, edition=edition)
+    played = play_scenario(scenario, seed=seed, clock=clock, edition=edition)
+    return Judgement.on(played.histories).applied_to(played.outcome)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +194,10 @@ def test_a_run_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "import json\n"
         "from quorate.lab.edition import Edition\n"
-        "from quorate.lab.runner import ClockKind, run_scenario\n"
+        "from quorate.lab.runner import ClockKind, play_scenario\n"
         "from quorate.lab.suite import find\n"
-        f"print(json.dumps([run_scenario(find(*each), seed=7, clock=ClockKind.VIRTUAL, "
-        f"edition=Edition.Y2018).trace for each in {SOME}]))\n"
+        f"print(json.dumps([play_scenario(find(*each), seed=7, clock=ClockKind.VIRTUAL, "
+        f"edition=Edition.Y2018).outcome.trace for each in {SOME}]))\n"
     )
     found = [
         json.loads(

@@ -9,7 +9,7 @@ import pytest
 
 from quorate.lab.edition import Edition
 from quorate.lab.raft_suite import RAFT_SCENARIOS
-from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.runner import ClockKind, Outcome, play_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import find
 
@@ -21,7 +21,7 @@ def run(
     edition: Edition = Edition.Y2018,
     clock: ClockKind = ClockKind.VIRTUAL,
 ) -> Outcome:
-    return run_scenario(scenario, seed=seed, clock=clock, edition=edition)
+    return play_scenario(scenario, seed=seed, clock=clock, edition=edition).outcome
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_a_run_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "import json\n"
         "from quorate.lab.edition import Edition\n"
-        "from quorate.lab.runner import ClockKind, run_scenario\n"
+        "from quorate.lab.runner import ClockKind, play_scenario\n"
         "from quorate.lab.suite import find\n"
-        f"print(json.dumps([run_scenario(find(name, 'production'), seed=7, "
-        f"clock=ClockKind.VIRTUAL, edition=Edition.Y2018).trace for name in {SOME}]))\n"
+        f"print(json.dumps([play_scenario(find(name, 'production'), seed=7, "
+        f"clock=ClockKind.VIRTUAL, edition=Edition.Y2018).outcome.trace for name in {SOME}]))\n"
     )
     found = [
         json.loads(
