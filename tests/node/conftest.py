@@ -20,7 +20,6 @@ import msgspec
 import pytest
 
 from quorate.codec.peer import decode_message, encode_message
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.limits import NodeLimits
 from quorate.node.node import Node, NodeReady
 from quorate.node.settings import NodeSettings
@@ -33,7 +32,7 @@ from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.storage.errors import DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
-from quorate.storage.snapshots import Snapshots
+from quorate.storage.snapshots import SnapshotPart, Snapshots
 from quorate.storage.store import Store
 
 if TYPE_CHECKING:

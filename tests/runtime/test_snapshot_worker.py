@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.messages import InstallSnapshot
 from quorate.raft.ready import ChunkToSend, ReceivedChunk
@@ -20,13 +19,13 @@ from quorate.runtime.snapshot_worker import (
 )
 from quorate.storage.errors import CorruptionError, DiskFailedError, DiskFullError, StorageError
 from quorate.storage.snapshot_file import SYNC_BYTES
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.runtime.conftest import NewStore, SteppedLoop, WatchedDisk
 
-    from quorate.storage.snapshots import StoredSnapshot
     from quorate.storage.store import Store
 
     Run = Callable[[Callable[[], Awaitable[None]]], None]

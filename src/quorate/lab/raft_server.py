@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.lab.costs import Costs
 from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
@@ -25,6 +24,7 @@ from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.channel import Channel
 from quorate.sim.snapshots import read_chunk, write_chunk
 from quorate.sim.tasks import Tasks
+from quorate.storage.snapshots import SnapshotPart
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 64 * 1024

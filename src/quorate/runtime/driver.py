@@ -16,13 +16,12 @@ from typing import Protocol
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, Envelope, LogWrite, ReceivedChunk
 from quorate.runtime.leadership_log import LeadershipLog
-from quorate.storage.snapshots import StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 CLIENT_TIME_US = 20_000
 """How long one turn takes in what clients have sent; what is left waits for the next turn."""

@@ -12,11 +12,10 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.ready import ChunkToSend, ReceivedChunk
 from quorate.runtime.disk_thread import DiskThread
 from quorate.storage.errors import DiskFullError, StorageError
-from quorate.storage.snapshots import Snapshots, StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
 SECTIONS_AT_A_TIME = 8
 """So many sections of a snapshot are read before they are taken in; each has about 64 KiB."""

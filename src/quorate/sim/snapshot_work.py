@@ -12,7 +12,6 @@ from functools import partial
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.node import Node, NodeReady
 from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.raft.snapshot import SnapshotMetadata
@@ -21,7 +20,7 @@ from quorate.sim.durable_record import DurableRecord
 from quorate.sim.errors import InvariantError
 from quorate.sim.snapshots import read_chunk, write_chunk
 from quorate.storage.errors import DiskFullError
-from quorate.storage.snapshots import Snapshots, StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
 _QUICK_US = 200
 """The longest time of what needs no sync."""
