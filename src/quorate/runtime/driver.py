@@ -14,8 +14,6 @@ import time
 from collections import deque
 from typing import Protocol
 
-import msgspec
-
 from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
@@ -236,10 +234,10 @@ class Driver:
             self._node.snapshot_failed(monotonic_us())
             self._schedule_turn()
 
-    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
+    def chunk_read(self, envelope: Envelope | None) -> None:
         """A piece of a snapshot was read for a follower; one that is gone is like one lost."""
-        if data is not None and not self._stopped:
-            self._peers.send(chunk.to, [msgspec.structs.replace(chunk.request, data=data)])
+        if envelope is not None and not self._stopped:
+            self._peers.send(envelope.to, [envelope.message])
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         """A piece of the leader's snapshot is written."""
