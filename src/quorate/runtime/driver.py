@@ -80,8 +80,8 @@ class Log(Protocol):
         """Writes; returns whether it is durable already. If not, `Driver.written` follows."""
 
 
-class Snapshots(Protocol):
-    """The snapshots on the disk, as the driver sees them; what becomes of each call it is told."""
+class SnapshotKeeper(Protocol):
+    """Who works on the snapshots on the disk; what becomes of each call the driver is told."""
 
     def write(self, part: SnapshotPart) -> None:
         """Writes a part of a snapshot: `Driver.part_written` or `part_failed` follows."""
@@ -109,7 +109,7 @@ class Driver:
         loop: the event loop that everything here runs on.
         peers: the links to other servers.
         log: the durable log.
-        snapshots: likewise.
+        snapshots: works on those on the disk.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Driver:
         *,
         peers: Peers,
         log: Log,
-        snapshots: Snapshots,
+        snapshots: SnapshotKeeper,
     ) -> None:
         self._node = node
         self._loop = loop
