@@ -102,7 +102,14 @@ def play_scenario(
     is_virtual = clock is ClockKind.VIRTUAL
     tasks = Tasks(Scheduler(VirtualPace() if is_virtual else RealPace()))
     costs = VIRTUAL if is_virtual else NOTHING
-    world = World(tasks, seed=seed, costs=costs, edition=edition, report=take)
+    world = World(
+        tasks,
+        seed=seed,
+        costs=costs,
+        edition=edition,
+        report=take,
+        takes_snapshots=scenario.takes_snapshots,
+    )
     failure, details = None, ""
     tasks.spawn(_watch(world))
     try:
