@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from quorate.checker import Kind, Operation
 from quorate.cli.lab.command import lab
 from quorate.cli.lab.job import Job
-from quorate.cli.lab.judgement import Judgement
 from quorate.cli.lab.pool import run_one_after_another
 from quorate.cli.lab.record import Record
 from quorate.cli.lab.report import print_failure, print_summary, print_verdict
 from quorate.lab.edition import Edition
+from quorate.lab.judgement import Judgement
 from quorate.lab.kv_history import History
 from quorate.lab.runner import ClockKind, Outcome, Run
 from quorate.lab.suite import SCENARIOS, VARIANTS

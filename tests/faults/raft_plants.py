@@ -154,7 +154,7 @@ def a_conflict_is_answered_with_success(patches: pytest.MonkeyPatch) -> None:
 
 
 def an_overtaken_request_truncates_what_does_not_conflict(patches: pytest.MonkeyPatch) -> None:
-    take_in = Acceptance.take_in
+    take_in = Acceptance._take_in
 
     def exactly(self: Acceptance, entries: tuple[Entry, ...], *, commit_index: int) -> None:
         take_in(self, entries, commit_index=commit_index)
@@ -162,7 +162,7 @@ def an_overtaken_request_truncates_what_does_not_conflict(patches: pytest.Monkey
         if 0 < last < self._log.last_index:
             self._persistence.truncate_from(last + 1)
 
-    patches.setattr(Acceptance, "take_in", exactly)
+    patches.setattr(Acceptance, "_take_in", exactly)
 
 
 # ---------------------------------------------------------------------- reads

@@ -21,13 +21,12 @@ from quorate.storage import restart, segments, wal
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.replay import LogContents
 from quorate.storage.snapshot_file import PacedFile
-from quorate.storage.snapshots import Snapshots, named_snapshots
+from quorate.storage.snapshots import SnapshotPart, Snapshots, named_snapshots
 from quorate.storage.store import Store
 from quorate.storage.wal import WriteAheadLog
 
 if TYPE_CHECKING:
     from quorate.codec.log import SegmentHeader
-    from quorate.codec.snapshot import SnapshotPart
     from quorate.kv.layered_values import Value
     from quorate.kv.queries import Query, QueryResult
     from quorate.raft.configuration import NodeId

@@ -116,9 +116,7 @@ def test_a_server_that_is_no_member(shared_cluster: Cluster, hello: Hello) -> No
 
 
 def test_a_server_that_has_lost_its_data(shared_cluster: Cluster, hello: Hello) -> None:
-    check_refusal(
-        shared_cluster, vote_for(hello), "node 2 has lost its data", "quorate member rejoin"
-    )
+    check_refusal(shared_cluster, vote_for(hello), "node 2 has lost its data", "leave it stopped")
 
 
 def test_a_fault_after_the_handshake_names_the_node(shared_cluster: Cluster, hello: Hello) -> None:

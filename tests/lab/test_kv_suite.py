@@ -1,16 +1,12 @@
 """The key/value lab passes, each test with one seed, and its rows are like the course's."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from quorate.lab.edition import Edition
+from quorate.lab.judgement import Judgement
 from quorate.lab.kv_generic import Generic
 from quorate.lab.kv_suite import KV_SCENARIOS
-from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.runner import ClockKind, Outcome, play_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import ON_REQUEST, find
 
@@ -51,7 +47,8 @@ def run(
     edition: Edition = Edition.Y2018,
     clock: ClockKind = ClockKind.VIRTUAL,
 ) -> Outcome:
-    return run_scenario(scenario, seed=seed, clock=clock, edition=edition)
+    played = play_scenario(scenario, seed=seed, clock=clock, edition=edition)
+    return Judgement.on(played.histories).applied_to(played.outcome)
 
 
 @pytest.mark.parametrize(
@@ -166,46 +163,10 @@ def test_later_editions_read_each_key_of_the_random_ones() -> None:
     assert late.duration_us > early.duration_us, "45 reads over the unreliable network"
 
 
-# --------------------------------------------------------------------- clocks and seeds
+# --------------------------------------------------------------------- clocks
 
 
 def test_on_the_real_clock_the_same_test_takes_its_real_time() -> None:
     outcome = run(find("TestOnePartition3A", "clerk"), clock=ClockKind.REAL)
     assert outcome.failure is None, outcome
     assert outcome.duration_us > 2_500_000
-
-
-SOME = (("TestUnreliableOneKey3A", "clerk"), ("TestPersistPartitionUnreliable3A", "plain"))
-
-
-def traces() -> list[int]:
-    return [run(find(*each), seed=7).trace for each in SOME]
-
-
-def test_a_run_is_a_function_of_its_seed() -> None:
-    assert traces() == traces()
-    scenario = find(*SOME[0])
-    assert run(scenario, seed=7).trace != run(scenario, seed=8).trace
-
-
-def test_a_run_does_not_depend_on_the_hash_seed() -> None:
-    program = (
-        "import json\n"
-        "from quorate.lab.edition import Edition\n"
-        "from quorate.lab.runner import ClockKind, run_scenario\n"
-        "from quorate.lab.suite import find\n"
-        f"print(json.dumps([run_scenario(find(*each), seed=7, clock=ClockKind.VIRTUAL, "
-        f"edition=Edition.Y2018).trace for each in {SOME}]))\n"
-    )
-    found = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", program],
-                env=os.environ | {"PYTHONHASHSEED": seed},
-                capture_output=True,
-                check=True,
-            ).stdout
-        )
-        for seed in ("1", "2")
-    ]
-    assert found == [traces(), traces()]

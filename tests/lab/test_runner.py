@@ -5,7 +5,7 @@ import pytest
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
 from quorate.lab.results import SECOND_US, Lab, Result
-from quorate.lab.runner import ClockKind, Outcome, run_scenario
+from quorate.lab.runner import ClockKind, Outcome, play_scenario
 from quorate.lab.scenario import Scenario
 from quorate.lab.suite import ON_REQUEST, SCENARIOS, choose, find
 from quorate.lab.world import World
@@ -14,7 +14,8 @@ from quorate.sim.tasks import Future
 
 def outcome_of(run: object) -> Outcome:
     scenario = Scenario(name="TestStory2A", part="2A", variant="production", run=run)  # type: ignore[arg-type]
-    return run_scenario(scenario, seed=1, clock=ClockKind.VIRTUAL, edition=Edition.Y2018)
+    played = play_scenario(scenario, seed=1, clock=ClockKind.VIRTUAL, edition=Edition.Y2018)
+    return played.outcome
 
 
 def test_a_failed_check_is_told_in_its_own_words() -> None:

@@ -20,7 +20,6 @@ import msgspec
 import pytest
 
 from quorate.codec.peer import decode_message, encode_message
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.limits import NodeLimits
 from quorate.node.node import Node, NodeReady
 from quorate.node.settings import NodeSettings
@@ -33,7 +32,8 @@ from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.storage.errors import DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
-from quorate.storage.snapshots import Snapshots
+from quorate.storage.snapshot_chunks import read_chunk, write_chunk
+from quorate.storage.snapshots import SnapshotPart, Snapshots
 from quorate.storage.store import Store
 
 if TYPE_CHECKING:
@@ -331,18 +331,12 @@ class Server:
         return []
 
     def _read_chunk(self, chunk: ChunkToSend) -> list[Packet]:
-        request = chunk.request
-        data = self.disk.snapshots.read(request.snapshot.index, request.offset, chunk.length)
-        if data is None:
-            return []
-        return [Packet(self.me, chunk.to, msgspec.structs.replace(request, data=data))]
+        envelope = read_chunk(self.disk.snapshots, chunk)
+        return [] if envelope is None else [Packet(self.me, envelope.to, envelope.message)]
 
     def _write_chunk(self, chunk: ReceivedChunk) -> list[Packet]:
-        request = chunk.request
         try:
-            next_offset = self.disk.snapshots.receive(
-                request.snapshot, request.size, request.offset, request.data
-            )
+            next_offset = write_chunk(self.disk.snapshots, chunk)
         except DiskFullError:
             next_offset = 0
         self.node.chunk_written(chunk, next_offset, self.now)

@@ -21,7 +21,6 @@ from quorate.codec.batch import (
     encode_batch,
     encode_results,
 )
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
@@ -48,7 +47,7 @@ from quorate.replica.replica import Replica, ReplicaLimits
 from quorate.replica.replicated_state import ReplicatedState
 from quorate.replica.sessions import SessionLimits, SessionTable
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
-from quorate.storage.snapshots import StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 MessageT = TypeVar("MessageT")
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings, SnapshotTaker
+from quorate.storage.snapshots import SnapshotPart
 
 METADATA = SnapshotMetadata(7, 2, 500, configuration_of([1]))
 SETTINGS = SnapshotSettings(max_raft_state=1000, part_bytes=10, pause_us=50, retry_us=900)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
@@ -20,6 +19,7 @@ from quorate.runtime.log_writer import (
     LogWriter,
 )
 from quorate.storage.errors import DiskFailedError, DiskFullError, StorageError
+from quorate.storage.snapshots import SnapshotPart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

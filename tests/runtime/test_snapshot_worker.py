@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.messages import InstallSnapshot
-from quorate.raft.ready import ChunkToSend, ReceivedChunk
+from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.runtime.snapshot_worker import (
     FULL_DISK_PERIOD_S,
@@ -20,13 +19,13 @@ from quorate.runtime.snapshot_worker import (
 )
 from quorate.storage.errors import CorruptionError, DiskFailedError, DiskFullError, StorageError
 from quorate.storage.snapshot_file import SYNC_BYTES
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.runtime.conftest import NewStore, SteppedLoop, WatchedDisk
 
-    from quorate.storage.snapshots import StoredSnapshot
     from quorate.storage.store import Store
 
     Run = Callable[[Callable[[], Awaitable[None]]], None]
@@ -77,8 +76,8 @@ class Working:
     def part_failed(self) -> None:
         self._tell("failed")
 
-    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
-        self._tell("read", chunk.request.offset, data)
+    def chunk_read(self, envelope: Envelope | None) -> None:
+        self._tell("read", envelope)
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         self._tell("received", chunk.request.offset, next_offset)
@@ -147,13 +146,15 @@ def test_a_snapshot_is_passed_on_piece_by_piece(new_store: NewStore, run_on_loop
             for offset, length in ((0, 300), (300, size - 300)):
                 request = InstallSnapshot(1, 1, metadata(7), size, offset, b"")
                 working.worker.read(ChunkToSend(NodeId(3), request, length))
-                read, read_offset, chunk = await working.told.get()
-                assert (read, read_offset) == ("read", offset)
-                assert isinstance(chunk, bytes)
-                data += chunk
+                read, envelope = await working.told.get()
+                assert read == "read"
+                assert isinstance(envelope, Envelope)
+                assert isinstance(envelope.message, InstallSnapshot)
+                assert (envelope.to, envelope.message.offset) == (NodeId(3), offset)
+                data += envelope.message.data
             gone = InstallSnapshot(1, 1, metadata(6), size, 0, b"")
             working.worker.read(ChunkToSend(NodeId(3), gone, 10))
-            assert await working.told.get() == ("read", 0, None)
+            assert await working.told.get() == ("read", None)
             # The same bytes, as those of a later one would not do: it is verified.
             working.worker.receive(piece(8, size, 0, data[:300]))
             working.worker.receive(piece(8, size, 300, data[300:]))

@@ -106,5 +106,5 @@ def test_a_peer_is_known_once_it_was_added() -> None:
 
 
 def test_a_peer_with_another_directory_is_refused() -> None:
-    with pytest.raises(IdentityError, match=r"node 1 has .* other, .* with d1: .*member rejoin"):
+    with pytest.raises(IdentityError, match=r"node 1 has .* other, .* with d1: .*leave it stopped"):
         IDENTITY.with_peer(NodeId(1), "other")

@@ -5,12 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quorate.codec.snapshot import (
-    SnapshotEnd,
-    SnapshotHeader,
-    SnapshotPart,
-    encode_snapshot_record,
-)
+from quorate.codec.snapshot import SnapshotEnd, SnapshotHeader, encode_snapshot_record
 from quorate.raft.configuration import Configuration, Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import DurableState, LogWrite
@@ -20,7 +15,7 @@ from quorate.storage.frames import encode_frame, frame_offset
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
 from quorate.storage.segments import segment_name, segment_numbers
 from quorate.storage.snapshot_file import FORMAT_VERSION
-from quorate.storage.snapshots import Snapshots, snapshot_name
+from quorate.storage.snapshots import SnapshotPart, Snapshots, snapshot_name
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 1024

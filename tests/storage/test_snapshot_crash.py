@@ -15,13 +15,13 @@ from typing import NamedTuple
 import pytest
 
 from quorate.codec.log import WriteRecord, encode_record
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.storage.frames import HEADER_SIZE
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
+from quorate.storage.snapshots import SnapshotPart
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 1024

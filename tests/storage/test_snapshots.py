@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import Member, NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
@@ -15,7 +14,7 @@ from quorate.storage.disk import Disk, File
 from quorate.storage.errors import DiskFailedError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.snapshot_file import SYNC_BYTES
-from quorate.storage.snapshots import OWN, RECEIVED, Snapshots, snapshot_name
+from quorate.storage.snapshots import OWN, RECEIVED, SnapshotPart, Snapshots, snapshot_name
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 4096

@@ -54,7 +54,7 @@ def test_a_member_that_was_never_met_is_not_refused() -> None:
         ({"to": 3}, "node 2 means to reach node 3, but reached node 1: check"),
         (
             {"data_id": "new"},
-            "node 2 has lost its data: .*'new'.*'disk-of-2'.*`quorate member rejoin`",
+            "node 2 has lost its data: .*'new'.*'disk-of-2'.*leave it stopped",
         ),
     ],
     ids=["version", "cluster", "my own id", "another addressee", "wiped"],

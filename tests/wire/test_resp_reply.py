@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from quorate.wire.resp_reply import (
     OK,
-    PONG,
     ErrorReply,
     Reply,
     RespVersion,
@@ -32,7 +31,7 @@ from quorate.wire.resp_reply import (
         (b"a\r\nb\x00", b"$5\r\na\r\nb\x00\r\n", b"$5\r\na\r\nb\x00\r\n"),
         ("caf\u00e9", b"$5\r\ncaf\xc3\xa9\r\n", b"$5\r\ncaf\xc3\xa9\r\n"),
         (SimpleString("OK"), OK, OK),
-        (SimpleString("PONG"), PONG, PONG),
+        (SimpleString("PONG"), b"+PONG\r\n", b"+PONG\r\n"),
         (SimpleString("a\r\nb"), b"+a  b\r\n", b"+a  b\r\n"),
         (ErrorReply("ERR", "syntax error"), b"-ERR syntax error\r\n", b"-ERR syntax error\r\n"),
         (ErrorReply("ERR", "a\r\n-b\n"), b"-ERR a  -b \r\n", b"-ERR a  -b \r\n"),

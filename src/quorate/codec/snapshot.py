@@ -1,4 +1,4 @@
-"""What a snapshot file says of itself, as bytes, and the pieces in which one is made.
+"""What a snapshot file says of itself, as bytes.
 
 The sections in between are opaque here: they are whatever the state machine makes of them.
 """
@@ -7,22 +7,6 @@ import msgspec
 
 from quorate.codec.errors import DecodeError
 from quorate.raft.snapshot import SnapshotMetadata
-
-
-class SnapshotPart(msgspec.Struct, frozen=True):
-    """A piece of a snapshot that this server takes of its own state.
-
-    Attributes:
-        metadata: of the whole snapshot, the same in each of its parts.
-        sections: the next ones, in order.
-        is_first: a snapshot begins with it; one that was not finished is given up.
-        is_last: the snapshot is complete with it.
-    """
-
-    metadata: SnapshotMetadata
-    sections: tuple[bytes, ...]
-    is_first: bool
-    is_last: bool
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, array_like=True, tag=1):

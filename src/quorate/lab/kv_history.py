@@ -1,13 +1,6 @@
-"""What the clients of a key/value test have done, and whether it was linearizable."""
+"""What the clients of a key/value test have done."""
 
-from collections.abc import Sequence
-
-from quorate.checker import Kind, Operation, Outcome, check
-
-_FAILURES = {
-    Outcome.ILLEGAL: "history is not linearizable",
-    Outcome.UNKNOWN: "linearizability check did not come to an end",
-}
+from quorate.checker import Kind, Operation
 
 
 class History:
@@ -61,13 +54,3 @@ class History:
                 called=called,
             )
         )
-
-
-def failure_of(history: Sequence[Operation]) -> str | None:
-    """What the course says of a history that is not linearizable; None if it is."""
-    return words_for(check(history).outcome)
-
-
-def words_for(outcome: Outcome) -> str | None:
-    """The same for the outcome of a check. The course lets one without a verdict pass."""
-    return _FAILURES.get(outcome)

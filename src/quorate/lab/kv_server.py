@@ -19,7 +19,7 @@ from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
 from quorate.lab.persister import Persister
 from quorate.lab.raft_server import WHOLE_SNAPSHOT, State, open_store
-from quorate.node.node import Node
+from quorate.node.node import Node, NodeReady
 from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import Forward, PeerMessage
@@ -27,8 +27,8 @@ from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
-from quorate.sim.snapshots import read_chunk, work_on_snapshots
 from quorate.sim.tasks import Future, Tasks
+from quorate.storage.snapshot_chunks import read_chunk, write_chunk
 
 FORWARDING = Settings(
     election_timeout_us=250_000,
@@ -160,17 +160,29 @@ class KvServer:
         ready = self.node.take_ready(now)
         for envelope in ready.messages:
             self.peers.send(envelope)
-        for chunk in ready.chunks_to_send:
-            for envelope in read_chunk(chunk, self._store.snapshots):
-                self.peers.send(envelope)
+        for to_send in ready.chunks_to_send:
+            if (piece := read_chunk(self._store.snapshots, to_send)) is not None:
+                self.peers.send(piece)
         for connection, data in ready.replies:
             self.node.close_connection(connection, now)
             self._replies.pop(connection).set(data)
-        if work_on_snapshots(self.node, ready, self._store.snapshots, now):
-            self._need_turn()
+        self._work_on_snapshots(ready)
         if ready.write is not None:
             self._write(ready.write)
         self._set_alarm()
+
+    def _work_on_snapshots(self, ready: NodeReady) -> None:
+        """Does all but the sending at once; if there was anything, the node wants another turn."""
+        files, now = self._store.snapshots, self._tasks.now
+        if ready.restore_from is not None:
+            for section in files.sections():
+                self.node.restore(section, now)
+        for received in ready.received_chunks:
+            self.node.chunk_written(received, write_chunk(files, received), now)
+        if ready.snapshot_part is not None:
+            self.node.snapshot_written(files.write(ready.snapshot_part), now)
+        if ready.restore_from or ready.received_chunks or ready.snapshot_part:
+            self._need_turn()
 
     def _write(self, write: LogWrite) -> None:
         commands, self._unwritten = self._unwritten, 0

@@ -90,16 +90,17 @@ _OURS: tuple[tuple[str, str, KvScenario], ...] = (
 
 
 def _scenario(name: str, variant: str, run: KvScenario) -> Scenario:
-    return Scenario(name=name, part=name[-2:], variant=variant, run=run)
+    return Scenario(
+        name=name,
+        part=name[-2:],
+        variant=variant,
+        run=run,
+        takes_snapshots=variant == "snapshots",
+    )
 
 
 def _with_clerks(test: Generic | KvScenario) -> KvScenario:
     return test.run if isinstance(test, Generic) else test
-
-
-async def _run_with_snapshots(test: KvScenario, world: World) -> None:
-    world.takes_snapshots = True
-    await test(world)
 
 
 KV_SCENARIOS = (
@@ -110,7 +111,7 @@ KV_SCENARIOS = (
         if isinstance(test, Generic)
     ),
     *(
-        _scenario(name, "snapshots", partial(_run_with_snapshots, _with_clerks(test)))
+        _scenario(name, "snapshots", _with_clerks(test))
         for name, test in _TESTS
         if name.endswith("3A")
     ),

@@ -48,7 +48,6 @@ class RaftHarness:
         servers: how many.
         settings: of Raft.
         reliable: whether the network is.
-        takes_snapshots: whether the service above Raft does, in each server.
 
     Attributes:
         servers: likewise.
@@ -64,7 +63,6 @@ class RaftHarness:
         settings: Settings,
         *,
         reliable: bool = True,
-        takes_snapshots: bool = False,
     ) -> None:
         self.servers = servers
         self.rafts: list[RaftServer | None] = [None] * servers
@@ -73,7 +71,6 @@ class RaftHarness:
         self._world = world
         self._network = world.network
         self._settings = settings
-        self._takes_snapshots = takes_snapshots or world.takes_snapshots
         self._lives = [0] * servers
         # For each server: all it has ever delivered, by index. A crash forgets nothing.
         self._logs: list[dict[int, Command]] = [{} for _ in range(servers)]
@@ -188,7 +185,7 @@ class RaftHarness:
                             f"apply error: server {server} apply out of order {index}"
                         )
                     self._applied(server, index, command)
-                    if self._takes_snapshots and (index + 1) % SNAPSHOT_INTERVAL == 0:
+                    if self._world.takes_snapshots and (index + 1) % SNAPSHOT_INTERVAL == 0:
                         raft.snapshot(index, self._snapshot_of(server, index))
                     last_index = index
                 case ApplySnapshot(snapshot, _, index):

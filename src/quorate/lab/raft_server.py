@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.lab.costs import Costs
 from quorate.lab.network import ClientEnd
 from quorate.lab.peer_calls import PeerCalls, node_id
@@ -23,8 +22,9 @@ from quorate.raft.ready import LogWrite
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.channel import Channel
-from quorate.sim.snapshots import read_chunk, write_chunk
 from quorate.sim.tasks import Tasks
+from quorate.storage.snapshot_chunks import read_chunk, write_chunk
+from quorate.storage.snapshots import SnapshotPart
 from quorate.storage.store import Store
 
 SEGMENT_SIZE = 64 * 1024
@@ -212,10 +212,10 @@ class RaftServer:
         for envelope in ready.messages:
             self._calls.send(envelope)
         for to_send in ready.chunks:
-            for envelope in read_chunk(to_send, self._store.snapshots):
-                self._calls.send(envelope)
+            if (piece := read_chunk(self._store.snapshots, to_send)) is not None:
+                self._calls.send(piece)
         for received in ready.received:
-            self._raft.chunk_written(received, write_chunk(received, self._store.snapshots), now)
+            self._raft.chunk_written(received, write_chunk(self._store.snapshots, received), now)
             self._schedule_turn()
         if ready.write is not None:
             written = partial(self._written, ready.write)

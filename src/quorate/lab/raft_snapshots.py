@@ -25,7 +25,7 @@ async def _install(
     unreliable: bool = False,
     crashes: bool = False,
 ) -> None:
-    cluster = RaftHarness(world, SERVERS, settings, reliable=not unreliable, takes_snapshots=True)
+    cluster = RaftHarness(world, SERVERS, settings, reliable=not unreliable)
     cluster.begin(title)
     await cluster.one(random_command(world), SERVERS, retry=True)
     leader = await cluster.check_one_leader()
@@ -86,7 +86,7 @@ install_unreliable_crash = partial(
 
 async def all_crash(world: World, settings: Settings) -> None:
     """`TestSnapshotAllCrash2D`."""
-    cluster = RaftHarness(world, SERVERS, settings, takes_snapshots=True)
+    cluster = RaftHarness(world, SERVERS, settings)
     cluster.begin("Test (2D): crash and restart all servers")
     await cluster.one(random_command(world), SERVERS, retry=True)
     for _ in range(ALL_CRASH_ROUNDS):

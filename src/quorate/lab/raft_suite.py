@@ -28,7 +28,6 @@ RAFT_VARIANTS = {
 """What the variants are."""
 
 RaftTest = Callable[[World, Settings], Coroutine[Any, Any, None]]
-RaftScenario = Callable[[World], Coroutine[Any, Any, None]]
 
 _TESTS: tuple[tuple[str, RaftTest], ...] = (
     ("TestInitialElection2A", raft_elections.initial_election),
@@ -70,24 +69,26 @@ _TESTS: tuple[tuple[str, RaftTest], ...] = (
 )
 
 
-def _scenario(name: str, variant: str, run: RaftScenario) -> Scenario:
-    return Scenario(name=name, part=name[-2:], variant=variant, run=run)
+def _scenario(name: str, variant: str, test: RaftTest, settings: Settings) -> Scenario:
+    part = name[-2:]
+    return Scenario(
+        name=name,
+        part=part,
+        variant=variant,
+        run=partial(_run, test, settings),
+        takes_snapshots=variant == "compacted" or part == "2D",
+    )
 
 
 async def _run(test: RaftTest, settings: Settings, world: World) -> None:
     await test(world, settings)
 
 
-async def _run_compacted(test: RaftTest, world: World) -> None:
-    world.takes_snapshots = True
-    await test(world, PRODUCTION)
-
-
 RAFT_SCENARIOS = (
-    *(_scenario(name, "figure2", partial(_run, test, FIGURE_2)) for name, test in _TESTS),
-    *(_scenario(name, "production", partial(_run, test, PRODUCTION)) for name, test in _TESTS),
+    *(_scenario(name, "figure2", test, FIGURE_2) for name, test in _TESTS),
+    *(_scenario(name, "production", test, PRODUCTION) for name, test in _TESTS),
     *(
-        _scenario(name, "compacted", partial(_run_compacted, test))
+        _scenario(name, "compacted", test, PRODUCTION)
         for name, test in _TESTS
         if not name.endswith("2D")
     ),

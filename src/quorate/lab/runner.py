@@ -1,6 +1,6 @@
 """Runs one scenario with a seed, on a clock, in an edition; knows nothing of what it does.
 
-What its clients saw is judged when it has ended: here, or wherever there is time for that.
+What its clients saw is judged when it has ended, wherever there is time for that (`judgement`).
 """
 
 import enum
@@ -13,7 +13,6 @@ from quorate.checker import Operation
 from quorate.lab.costs import NOTHING, VIRTUAL
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
-from quorate.lab.kv_history import failure_of
 from quorate.lab.results import SECOND_US, Result
 from quorate.lab.scenario import Scenario
 from quorate.lab.world import World
@@ -74,23 +73,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     histories: list[list[Operation]]
 
 
-def run_scenario(
-    scenario: Scenario,
-    *,
-    seed: int,
-    clock: ClockKind,
-    edition: Edition,
-    report: Callable[[str], None] = lambda _: None,
-) -> Outcome:
-    """Runs one scenario to its end, and judges its histories; see `play_scenario`."""
-    run = play_scenario(scenario, seed=seed, clock=clock, edition=edition, report=report)
-    outcome = run.outcome
-    for history in run.histories:
-        if failure := failure_of(history):
-            return msgspec.structs.replace(outcome, failure=failure)
-    return msgspec.structs.replace(outcome, judged=sum(map(len, run.histories)))
-
-
 def play_scenario(
     scenario: Scenario,
     *,
@@ -120,7 +102,14 @@ def play_scenario(
     is_virtual = clock is ClockKind.VIRTUAL
     tasks = Tasks(Scheduler(VirtualPace() if is_virtual else RealPace()))
     costs = VIRTUAL if is_virtual else NOTHING
-    world = World(tasks, seed=seed, costs=costs, edition=edition, report=take)
+    world = World(
+        tasks,
+        seed=seed,
+        costs=costs,
+        edition=edition,
+        report=take,
+        takes_snapshots=scenario.takes_snapshots,
+    )
     failure, details = None, ""
     tasks.spawn(_watch(world))
     try:

@@ -24,6 +24,7 @@ class World:
         costs: what things cost in virtual time.
         edition: of the course.
         report: takes the lines that the course prints.
+        takes_snapshots: whether servers take one as often as they can.
 
     Attributes:
         tasks: likewise.
@@ -33,7 +34,7 @@ class World:
         edition: likewise.
         results: of the parts that have passed.
         histories: what clients have done, to be checked for linearizability after the test.
-        takes_snapshots: whether servers take as many as they can, in a test of something else.
+        takes_snapshots: likewise.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class World:
         costs: Costs,
         edition: Edition,
         report: Callable[[str], None],
+        takes_snapshots: bool = False,
     ) -> None:
         self.tasks = tasks
         self.costs = costs
         self.edition = edition
         self.results: list[Result] = []
         self.histories: list[list[Operation]] = []
-        self.takes_snapshots = False
+        self.takes_snapshots = takes_snapshots
         self._report = report
         self._seeds = random.Random(seed)
         self.rng = self.new_rng()

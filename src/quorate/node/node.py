@@ -9,7 +9,6 @@ import random
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.kv.queries import Count, Query, QueryResult
 from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
@@ -25,7 +24,7 @@ from quorate.raft.snapshot import SnapshotMetadata
 from quorate.replica.replica import Replica
 from quorate.replica.replicated_state import ReplicatedState
 from quorate.replica.sessions import SessionTable
-from quorate.storage.snapshots import StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 _REQUEST_IDS_PER_BOOT = 1 << 40
 

@@ -50,7 +50,7 @@ class Acceptance:
                 first = self._log.first_index_of_term_at(previous)
                 self.refuse(sender, request, conflict_index=first, conflict_term=term)
                 return None
-        self.take_in(request.entries, commit_index=commit_index)
+        self._take_in(request.entries, commit_index=commit_index)
         match_index = previous + len(request.entries)
         answer = AppendEntriesAnswer(
             id=request.id,
@@ -63,7 +63,21 @@ class Acceptance:
         self._outbox.send_after(self._persistence.promise_of_entries(match_index), sender, answer)
         return match_index
 
-    def take_in(self, entries: tuple[Entry, ...], *, commit_index: int) -> None:
+    def refuse(
+        self, sender: NodeId, request: AppendEntries, *, conflict_index: int, conflict_term: int
+    ) -> None:
+        """Answers that the logs do not match, with the hints of §5.3; or that the term is old."""
+        answer = AppendEntriesAnswer(
+            id=request.id,
+            term=self._persistence.current_term,
+            success=False,
+            match_index=0,
+            conflict_index=conflict_index,
+            conflict_term=conflict_term,
+        )
+        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)
+
+    def _take_in(self, entries: tuple[Entry, ...], *, commit_index: int) -> None:
         """Brings the log in line with these entries, which follow one that matches."""
         # "3. If an existing entry conflicts with a new one (same index but different terms),
         # delete the existing entry and all that follow it. 4. Append any new entries not already
@@ -80,17 +94,3 @@ class Acceptance:
                 self._persistence.truncate_from(entry.index)
             self._persistence.append(entries[position:])
             return
-
-    def refuse(
-        self, sender: NodeId, request: AppendEntries, *, conflict_index: int, conflict_term: int
-    ) -> None:
-        """Answers that the logs do not match, with the hints of §5.3; or that the term is old."""
-        answer = AppendEntriesAnswer(
-            id=request.id,
-            term=self._persistence.current_term,
-            success=False,
-            match_index=0,
-            conflict_index=conflict_index,
-            conflict_term=conflict_term,
-        )
-        self._outbox.send_after(self._persistence.promise_of_vote(), sender, answer)

@@ -60,5 +60,5 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
 
 def configuration_of(ids: Iterable[int]) -> Configuration:
-    """A configuration of servers without addresses, as the simulator and the tests use it."""
+    """A configuration of servers without addresses, as tests use it."""
     return Configuration(voters=tuple(Member(id=NodeId(node)) for node in sorted(ids)))

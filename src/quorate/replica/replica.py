@@ -32,7 +32,6 @@ from quorate.codec.batch import (
     operation_bytes,
 )
 from quorate.codec.errors import DecodeError
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
@@ -55,7 +54,7 @@ from quorate.replica.outcomes import (
 from quorate.replica.replicated_state import QueryT, ReplicatedState, ResultT
 from quorate.replica.snapshot_taker import SnapshotSettings, SnapshotTaker
 from quorate.replica.waiting_reads import WaitingReads
-from quorate.storage.snapshots import StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 _Batch = list[tuple[int, Operation]]
 """Operations of one entry with their tickets."""

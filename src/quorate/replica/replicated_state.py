@@ -105,11 +105,6 @@ class ReplicatedState(Generic[QueryT, ResultT]):
         return self._last_applied
 
     @property
-    def last_applied_term(self) -> int:
-        """The term of that entry; 0 at first."""
-        return self._last_applied_term
-
-    @property
     def time_ms(self) -> int:
         """Cluster time in milliseconds: that of the last entry applied; 0 at first."""
         return self._time_ms

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
 from quorate.raft.snapshot import SnapshotMetadata
+from quorate.storage.snapshots import SnapshotPart
 
 NEVER = -1
 """The `max_raft_state` of a server that takes no snapshot unless it is asked for one."""

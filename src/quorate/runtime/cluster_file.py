@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from quorate.clerk.addresses import parse_address
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import NodeId
 from quorate.runtime.local_ports import LOOPBACK
 
 FILE_NAME = "cluster.json"
@@ -29,10 +29,6 @@ class LocalMember(msgspec.Struct, frozen=True):
     id: NodeId
     client: str
     peer: str
-
-    def as_member(self) -> Member:
-        """The same for Raft."""
-        return Member(id=self.id, peer_address=self.peer, client_address=self.client)
 
 
 class ClusterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,15 +14,12 @@ import time
 from collections import deque
 from typing import Protocol
 
-import msgspec
-
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, Envelope, LogWrite, ReceivedChunk
 from quorate.runtime.leadership_log import LeadershipLog
-from quorate.storage.snapshots import StoredSnapshot
+from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
 CLIENT_TIME_US = 20_000
 """How long one turn takes in what clients have sent; what is left waits for the next turn."""
@@ -83,8 +80,8 @@ class Log(Protocol):
         """Writes; returns whether it is durable already. If not, `Driver.written` follows."""
 
 
-class Snapshots(Protocol):
-    """The snapshots on the disk, as the driver sees them; what becomes of each call it is told."""
+class SnapshotKeeper(Protocol):
+    """Who works on the snapshots on the disk; what becomes of each call the driver is told."""
 
     def write(self, part: SnapshotPart) -> None:
         """Writes a part of a snapshot: `Driver.part_written` or `part_failed` follows."""
@@ -112,7 +109,7 @@ class Driver:
         loop: the event loop that everything here runs on.
         peers: the links to other servers.
         log: the durable log.
-        snapshots: likewise.
+        snapshots: works on those on the disk.
     """
 
     def __init__(
@@ -122,7 +119,7 @@ class Driver:
         *,
         peers: Peers,
         log: Log,
-        snapshots: Snapshots,
+        snapshots: SnapshotKeeper,
     ) -> None:
         self._node = node
         self._loop = loop
@@ -237,10 +234,10 @@ class Driver:
             self._node.snapshot_failed(monotonic_us())
             self._schedule_turn()
 
-    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
+    def chunk_read(self, envelope: Envelope | None) -> None:
         """A piece of a snapshot was read for a follower; one that is gone is like one lost."""
-        if data is not None and not self._stopped:
-            self._peers.send(chunk.to, [msgspec.structs.replace(chunk.request, data=data)])
+        if envelope is not None and not self._stopped:
+            self._peers.send(envelope.to, [envelope.message])
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         """A piece of the leader's snapshot is written."""

@@ -12,11 +12,11 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from quorate.codec.snapshot import SnapshotPart
-from quorate.raft.ready import ChunkToSend, ReceivedChunk
+from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.runtime.disk_thread import DiskThread
 from quorate.storage.errors import DiskFullError, StorageError
-from quorate.storage.snapshots import Snapshots, StoredSnapshot
+from quorate.storage.snapshot_chunks import read_chunk, write_chunk
+from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
 SECTIONS_AT_A_TIME = 8
 """So many sections of a snapshot are read before they are taken in; each has about 64 KiB."""
@@ -33,7 +33,7 @@ class SnapshotListener(Protocol):
     def part_failed(self) -> None:
         """There was no space for a part."""
 
-    def chunk_read(self, chunk: ChunkToSend, data: bytes | None) -> None:
+    def chunk_read(self, envelope: Envelope | None) -> None:
         """A piece of a snapshot was read for a follower; None if that snapshot is gone."""
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
@@ -82,12 +82,7 @@ class SnapshotWorker:
 
     def read(self, chunk: ChunkToSend) -> None:
         """Reads a piece of a snapshot for a follower."""
-        self._thread.do(
-            partial(
-                self._files.read, chunk.request.snapshot.index, chunk.request.offset, chunk.length
-            ),
-            partial(self._listener.chunk_read, chunk),
-        )
+        self._thread.do(partial(read_chunk, self._files, chunk), self._listener.chunk_read)
 
     def receive(self, chunk: ReceivedChunk) -> None:
         """Writes a piece of the leader's snapshot."""
@@ -119,9 +114,8 @@ class SnapshotWorker:
             self._listener.part_written(result)
 
     def _receive(self, chunk: ReceivedChunk) -> int | DiskFullError:
-        request = chunk.request
         try:
-            return self._files.receive(request.snapshot, request.size, request.offset, request.data)
+            return write_chunk(self._files, chunk)
         except DiskFullError as error:
             return error
 

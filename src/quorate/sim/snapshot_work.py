@@ -12,16 +12,15 @@ from functools import partial
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.node.node import Node, NodeReady
 from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.errors import InvariantError
-from quorate.sim.snapshots import read_chunk, write_chunk
 from quorate.storage.errors import DiskFullError
-from quorate.storage.snapshots import Snapshots, StoredSnapshot
+from quorate.storage.snapshot_chunks import read_chunk, write_chunk
+from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
 _QUICK_US = 200
 """The longest time of what needs no sync."""
@@ -150,13 +149,8 @@ class SnapshotWork:
         self._node.snapshot_written(stored, self._clock.now)
 
     def _read(self, chunk: ChunkToSend) -> _Action:
-        envelopes = read_chunk(chunk, self._files)
-
-        def send() -> None:
-            for envelope in envelopes:
-                self._send(envelope)
-
-        return send
+        envelope = read_chunk(self._files, chunk)
+        return partial(self._send, envelope) if envelope is not None else lambda: None
 
     def _receive(self, chunk: ReceivedChunk) -> _Action:
         request = chunk.request
@@ -164,7 +158,7 @@ class SnapshotWork:
         if is_last:
             self._record.snapshot_completed(request.snapshot)
         try:
-            next_offset = write_chunk(chunk, self._files)
+            next_offset = write_chunk(self._files, chunk)
         except DiskFullError:
             self._happened["snapshots without space"] += 1
             next_offset = 0

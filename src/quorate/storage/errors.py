@@ -21,8 +21,9 @@ class CorruptionError(StorageError):
     def __init__(self, file: str, offset: int, reason: str) -> None:
         super().__init__(
             f"{file} is damaged at byte {offset}: {reason}. Writes that this node acknowledged may "
-            "be lost here, so it must not take part with this data: replace the data with "
-            "`quorate member rejoin`"
+            "be lost here, so it must not take part with this data. Put the file back as it was, "
+            "or leave the node stopped: a member cannot be replaced yet, and a majority goes on "
+            "without it"
         )
         self.file = file
         self.offset = offset
@@ -59,7 +60,8 @@ class DiskFailedError(StorageError):
     def __init__(self, file: str, action: str, cause: str) -> None:
         super().__init__(
             f"the disk failed to {action} {file}: {cause}. Check the disk, then start the node "
-            "again; if its data is lost, replace it with `quorate member rejoin`"
+            "again; if its data is lost, leave it stopped: a member cannot be replaced yet, and a "
+            "majority goes on without it"
         )
 
 

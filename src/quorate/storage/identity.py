@@ -56,8 +56,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
             raise IdentityError(
                 f"node {node} has the data directory {data_id}, but this node knows it with "
                 f"{known}: its data was wiped or replaced, so it may have forgotten its votes. "
-                f"Start node {node} on its former directory, or admit it anew with "
-                "`quorate member rejoin`"
+                f"Start node {node} on its former directory, or leave it stopped: a member cannot "
+                "be replaced yet, and a majority goes on without it"
             )
         return msgspec.structs.replace(self, peer_data_ids={**self.peer_data_ids, node: data_id})
 

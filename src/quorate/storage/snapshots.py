@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from quorate.codec.snapshot import SnapshotPart
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.storage.disk import Disk, File
 from quorate.storage.errors import (
@@ -38,6 +37,22 @@ OWN = "snapshot.own"
 RECEIVED = "snapshot.received"
 
 _NAME = re.compile(r"(\d{16,})-(\d{8,})\.snapshot")
+
+
+class SnapshotPart(msgspec.Struct, frozen=True):
+    """A piece of a snapshot that this server takes of its own state.
+
+    Attributes:
+        metadata: of the whole snapshot, the same in each of its parts.
+        sections: the next ones, in order.
+        is_first: a snapshot begins with it; one that was not finished is given up.
+        is_last: the snapshot is complete with it.
+    """
+
+    metadata: SnapshotMetadata
+    sections: tuple[bytes, ...]
+    is_first: bool
+    is_last: bool
 
 
 class StoredSnapshot(msgspec.Struct, frozen=True):

@@ -136,7 +136,7 @@ def refuse_reason(mine: Hello, theirs: Hello, known_data_id: str | None) -> str 
     if known_data_id not in (None, theirs.data_id):
         return (
             f"node {they} has lost its data: its data directory is {theirs.data_id!r}, but the "
-            f"cluster knows it by {known_data_id!r}. Restore that directory, or run "
-            "`quorate member rejoin` to bring the node back empty"
+            f"cluster knows it by {known_data_id!r}. Start it on that directory, or leave "
+            "it stopped: a member cannot be replaced yet, and a majority goes on without it"
         )
     return None

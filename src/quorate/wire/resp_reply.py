@@ -13,7 +13,6 @@ RespVersion: TypeAlias = Literal[2, 3]
 """The protocol of a connection: 2 until the client says `HELLO 3`."""
 
 OK = b"+OK\r\n"
-PONG = b"+PONG\r\n"
 
 _NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
 _one_line = str.maketrans("\r\n", "  ")  # as Redis does with what it quotes in an error

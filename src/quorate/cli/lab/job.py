@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from quorate.cli.lab.judgement import Judgement
+from quorate.cli.lab.judge import judge
 from quorate.lab.edition import Edition
 from quorate.lab.runner import ClockKind, Outcome, Run, play_scenario
 from quorate.lab.suite import find
@@ -58,7 +58,7 @@ def play_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Run:
 def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome:
     """Runs it to its end, and judges its histories."""
     run = play_job(job, report)
-    return Judgement.on(run.histories).applied_to(run.outcome) if run.histories else run.outcome
+    return judge(run.histories).applied_to(run.outcome)
 
 
 def prepare_worker() -> None:

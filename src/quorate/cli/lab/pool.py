@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from quorate.cli.lab.job import Job, prepare_judge, prepare_worker, run_job
-from quorate.cli.lab.judgement import Judgement, judge_packed
+from quorate.cli.lab.judge import judge_packed
+from quorate.lab.judgement import Judgement
 from quorate.lab.packed_history import pack
 from quorate.lab.runner import Outcome, Run
 

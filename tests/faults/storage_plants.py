@@ -1,4 +1,4 @@
-"""Bugs planted in the storage, and in what it asks of the disk."""
+"""Plants in the storage, and in what it asks of the disk."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from quorate.storage.segments import Segment
 from quorate.storage.wal import WriteAheadLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from quorate.storage.disk import Disk, File
     from quorate.storage.recovery import RecoveredLog
 
@@ -113,40 +111,3 @@ def a_full_disk_is_ignored(patches: pytest.MonkeyPatch) -> None:
             write_at(self, offset, data)
 
     patches.setattr(MemoryFile, "write_at", careless)
-
-
-LOST = "found term .* on its disk, where|is down: |calls are not answered|this node has numbered"
-"""A node finds another state than was synced, or damage that keeps it from starting, or uses the
-numbers of an earlier boot again."""
-
-BUGS = [
-    (nothing_is_synced, LOST, 1),
-    (the_log_is_not_synced, LOST, 1),
-    (the_directory_is_not_synced, LOST, 1),
-    (a_new_segment_is_not_synced_into_the_directory, LOST, 1),
-    (the_identity_is_not_synced_into_the_directory, LOST, 81),
-    (a_torn_tail_is_not_cut, LOST, 6),
-    (a_failed_sync_is_tried_again, LOST, 17),
-    (what_is_recovered_is_not_made_durable, LOST, 1),
-    (a_new_segment_forgets_the_vote, LOST, 1),
-    (the_boot_is_not_counted, ".", 2),
-    (a_full_disk_is_ignored, LOST, 1),
-]
-
-
-@pytest.mark.parametrize(("plant", "symptom", "seed"), BUGS)
-def test_the_simulation_finds_it(
-    plant: Callable[[pytest.MonkeyPatch], None],
-    symptom: str,
-    seed: int,
-    find: Callable[..., None],
-) -> None:
-    find(plant, symptom, seed=seed)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in BUGS])
-def test_in_how_many_of_a_hundred_lives(
-    plant: Callable[[pytest.MonkeyPatch], None], symptom: str, measure: Callable[..., None]
-) -> None:
-    measure(plant, symptom)
