@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults import raft_plants, replica_plants
+from tests.faults import raft_plants, replica_plants, snapshot_plants
 from tests.faults.search import find, measure
 
 from quorate.lab import suite
@@ -27,6 +27,7 @@ NO_MAJORITY = "committed but no majority"
 TWICE = "duplicate element|history is not linearizable|get wrong value"
 MISSING = "missing element"
 STALE = r"Get\(x\): expected:"
+EXPIRED = "a clerk's call failed: the session expired"
 TOO_LARGE = "the state of a server is too large"
 
 LAB_2 = [
@@ -227,6 +228,20 @@ LAB_3 = [
     (
         replica_plants.an_interrupted_write_is_sent_again_in_a_new_session,
         "TestPersistPartitionUnreliable3A",
+        "plain",
+        1,
+        TWICE,
+    ),
+    (
+        snapshot_plants.a_snapshot_lacks_the_sessions,
+        "TestSnapshotUnreliableRecover3B",
+        "clerk",
+        1,
+        EXPIRED,
+    ),
+    (
+        snapshot_plants.a_snapshot_lacks_the_sessions,
+        "TestSnapshotUnreliableRecover3B",
         "plain",
         1,
         TWICE,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from quorate.checker import Operation
+from quorate.clerk.errors import ClerkError
 from quorate.lab.costs import NOTHING, VIRTUAL
 from quorate.lab.edition import Edition
 from quorate.lab.errors import CheckFailedError
@@ -91,7 +92,8 @@ def play_scenario(
         report: is given each line of the course as soon as it is known.
 
     Raises:
-        Exception: what is neither a check nor an assertion comes out as it is.
+        Exception: what is neither a check, nor an assertion, nor a call that fails comes out as it
+            is.
     """
     lines: list[str] = []
 
@@ -117,6 +119,8 @@ def play_scenario(
         world.check_time()
     except (CheckFailedError, LivenessError) as error:
         failure = str(error)
+    except ClerkError as error:
+        failure = f"a clerk's call failed: {error}"
     except AssertionError as error:
         failure = f"an assertion of the product failed: {error}"
         details = "".join(traceback.format_exception(error))
