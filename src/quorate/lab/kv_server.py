@@ -236,6 +236,6 @@ def start_kv_server(
         settings=NodeSettings(
             raft=settings,
             sessions=session_limits or SessionLimits(),
-            snapshots=SnapshotSettings(max_raft_state=max_raft_state),
+            snapshots=SnapshotSettings(max_raft_state=max_raft_state, sending_factor=1),
         ),
     )

@@ -188,6 +188,15 @@ class Raft:
         }
 
     @property
+    def brings_up_a_follower(self) -> bool:
+        """Whether this server leads, and a follower that is far behind is getting on.
+
+        It gets a snapshot, or takes in the log, more than `trailing_bytes` of it. A snapshot of
+        this server's own would leave it behind again: the log that it needs next would be gone.
+        """
+        return isinstance(self._role, Leader) and self._role.brings_up_a_follower(self._now)
+
+    @property
     def receiving(self) -> TransferProgress | None:
         """The snapshot that the leader sends to this server, if it does."""
         progress = self._incoming.progress(self.current_term)
@@ -567,10 +576,10 @@ class Raft:
             return
         match answer:
             case AppendEntriesAnswer():
-                self._role.receive_answer(sender, answer, self._now)
+                self._role.receive_answer(sender, answer, self.commit_index, self._now)
                 self._advance_commit_index(self._role)
             case InstallSnapshotAnswer():
-                self._role.receive_snapshot_answer(sender, answer, self._now)
+                self._role.receive_snapshot_answer(sender, answer, self.commit_index, self._now)
             case SnapshotNeeded():
                 self._role.receive_snapshot_needed(sender, answer, self._now)
 
