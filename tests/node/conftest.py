@@ -31,7 +31,7 @@ from quorate.raft.ready import ChunkToSend, DurableState, LogWrite, ReceivedChun
 from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
-from quorate.storage.errors import DiskFullError
+from quorate.storage.errors import CorruptionError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.snapshots import Snapshots
 from quorate.storage.store import Store
@@ -332,6 +332,12 @@ class Server:
 
     def _read_chunk(self, chunk: ChunkToSend) -> list[Packet]:
         request = chunk.request
+        if chunk.is_doubted:
+            try:
+                self.disk.snapshots.check(request.snapshot.index)
+            except CorruptionError:
+                self.node.snapshot_damaged(request.snapshot.index, self.now)
+                return []
         data = self.disk.snapshots.read(request.snapshot.index, request.offset, chunk.length)
         if data is None:
             return []

@@ -559,6 +559,53 @@ def test_a_transfer_that_is_not_needed_any_more_is_given_up(
     assert leader.take(InstallSnapshot, to=2) == []
 
 
+def refuse(leader: Server, peer: int) -> None:
+    """This follower takes in all pieces, and throws away what they make."""
+    for _ in range(2):
+        leader.receive(peer, written(leader.take_one(InstallSnapshot, to=peer)))
+    last = leader.take_one(InstallSnapshot, to=peer)
+    leader.receive(peer, InstallSnapshotAnswer(last.id, last.term, 0))
+
+
+def test_a_snapshot_that_a_follower_threw_away_is_checked_before_it_is_sent_again(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    refuse(leader, 2)
+    leader.now += RETRY
+    (chunk,) = leader.step()[1].chunks
+    assert (chunk.request.offset, chunk.is_doubted) == (0, True)
+    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.take(InstallSnapshot, to=2)
+    leader.now += MAX_PATIENCE * RETRY
+    (chunk,) = leader.step()[1].chunks
+    assert (chunk.request.offset, chunk.is_doubted) == (8, False)
+
+
+def test_a_damaged_snapshot_is_not_sent_until_there_is_another(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    state = new_disk_state(snapshot=(10, 1))
+    leader = new_server(durable=state, settings=PLAIN)
+    leader.win_election()
+    leader.propose()
+    answer_entries(leader, 3)
+    leader.compact()
+    lag(leader, 2)
+    leader.take(InstallSnapshot)
+    leader.raft.snapshot_damaged(11, leader.now)
+    assert leader.raft.snapshot_is_damaged
+    leader.elapse(RETRY)
+    assert leader.take(InstallSnapshot) == []
+    assert leader.raft.sending == {}
+    leader.propose()
+    answer_entries(leader, 3)
+    leader.compact()
+    assert not leader.raft.snapshot_is_damaged
+    assert leader.take_one(InstallSnapshot, to=2).snapshot.index == 12
+
+
 # ---------------------------------------------------------------------- bringing a follower up
 
 

@@ -194,8 +194,8 @@ class Leader:
             data=b"",
         )
         length = min(self._settings.max_chunk_bytes, transfer.size - transfer.offset)
-        self._outbox.send_chunk(ChunkToSend(peer, request, length))
-        transfer.sent(request_id, now=now, timeout_us=self._settings.append_timeout_us)
+        self._outbox.send_chunk(ChunkToSend(peer, request, length, transfer.is_doubted))
+        transfer.sent(request_id, length, now=now, timeout_us=self._settings.append_timeout_us)
 
     def _send_heartbeat(
         self, peer: NodeId, progress: Progress, commit_index: int, now: int
@@ -288,6 +288,12 @@ class Leader:
             progress.needed_index = answer.index
             if answer.index > self._persistence.log.snapshot.index:
                 self._wanted_index = max(self._wanted_index, answer.index)
+
+    def give_up_transfers_of(self, index: int) -> None:
+        """The snapshot of this index cannot be sent any more."""
+        for progress in self.progress.values():
+            if progress.transfer is not None and progress.transfer.snapshot.index == index:
+                progress.transfer = None
 
     def take_wanted_index(self, handed_out: int) -> int:
         """What a snapshot has to cover that a follower waits for; 0 if none does.

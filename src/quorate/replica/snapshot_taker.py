@@ -33,7 +33,8 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
         part_bytes: a part has at least so many bytes, if there are as many, and about one
             section more at most.
         pause_us: between a part that is written and the next, so that clients come first.
-        retry_us: after a snapshot for which there was no space, the next is tried so much later.
+        retry_us: after a snapshot for which there was no space, or that took the place of a damaged
+            one and is damaged too, the next is tried so much later.
         sending_factor: while a follower is brought up, the bound is so many times as high: each
             snapshot that is taken meanwhile may leave it behind again. 1: nobody is waited for.
     """
@@ -108,6 +109,7 @@ class SnapshotTaker:
         self._walk: _Walk | None = None
         self._part_is_out = False
         self._not_before = 0
+        self._replaced_until = 0
         self.has_failed = False
 
     # ------------------------------------------------------------------ when
@@ -126,6 +128,15 @@ class SnapshotTaker:
         if self.has_failed:
             self.has_failed = False
             self._not_before = 0
+
+    def replace_damaged(self, now: int) -> None:
+        """The newest one cannot be read any more: another takes its place.
+
+        On a disk that damages that one too there is no third before `retry_us` have passed.
+        """
+        if self._walk is None and not self._is_wanted and now >= self._replaced_until:
+            self._is_wanted = True
+            self._replaced_until = now + self._settings.retry_us
 
     def satisfied(self) -> None:
         """Nothing was applied since the last snapshot: whoever asked for one has it."""

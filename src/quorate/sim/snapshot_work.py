@@ -20,7 +20,7 @@ from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.errors import InvariantError
 from quorate.sim.snapshots import read_chunk, write_chunk
-from quorate.storage.errors import DiskFullError
+from quorate.storage.errors import CorruptionError, DiskFullError
 from quorate.storage.snapshots import Snapshots, StoredSnapshot
 
 _QUICK_US = 200
@@ -150,7 +150,12 @@ class SnapshotWork:
         self._node.snapshot_written(stored, self._clock.now)
 
     def _read(self, chunk: ChunkToSend) -> _Action:
-        envelopes = read_chunk(chunk, self._files)
+        try:
+            envelopes = read_chunk(chunk, self._files)
+        except CorruptionError:
+            self._happened["damaged snapshots replaced"] += 1
+            index = chunk.request.snapshot.index
+            return lambda: self._node.snapshot_damaged(index, self._clock.now)
 
         def send() -> None:
             for envelope in envelopes:
