@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import hiredis
+import msgspec
 import pytest
 
 from quorate.raft.messages import PreVote, RequestVote
@@ -280,6 +281,29 @@ def test_a_cluster_goes_on_from_its_snapshots(small: Cluster) -> None:
     values = ask(small, reader, "MGET", *(f"key-{number}" for number in range(60)))
     assert values == [b"x" * 300] * 60
     assert ask(small, reader, "DBSIZE") == 60
+
+
+@pytest.mark.parametrize("bound", [BOUND, BOUND // 4])
+def test_with_a_lower_bound_than_before_a_node_shortens_its_log_soon_after_its_start(
+    bound: int, new_cluster: type[Cluster]
+) -> None:
+    """All that it applies again counts as applied since the last snapshot, so one is worth taking:
+    of the log before that, no more than a quarter of the new bound stays from the start on.
+    """
+    cluster = started(new_cluster, snapshots=SnapshotSettings(max_raft_state=8 * BOUND))
+    fill(cluster, 180)
+    fill(cluster, 60)
+    before = {server.me: status(server) for server in cluster.up}
+    assert all(found["raft_state_bytes"] > 2 * BOUND for found in before.values())
+    assert any(found["snapshot_index"] > 0 for found in before.values())
+    cluster.node_settings = msgspec.structs.replace(
+        cluster.node_settings, snapshots=SnapshotSettings(max_raft_state=bound)
+    )
+    restart_all(cluster)
+    for server in cluster.up:
+        found = status(server)
+        assert found["raft_state_bytes"] <= bound
+        assert found["snapshot_index"] > before[server.me]["snapshot_index"]
 
 
 def test_its_age_is_in_cluster_time_and_survives_a_restart(cluster: Cluster) -> None:
