@@ -23,7 +23,7 @@ from quorate.kv.commands import Put, encode_command
 from quorate.node.commands import COMMANDS
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE, UNKNOWN, encode_outcome
-from quorate.raft import log, transfer
+from quorate.raft import leader, log, transfer
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
@@ -153,6 +153,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (log_writer, ["SLOW_SYNC_S", "QUICK_WRITES", "RETRY_PREPARATION_S"]),
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),
         (peer_hello, ["MAX_HELLO_BYTES"]),
+        (leader, ["STANDSTILL_TIMEOUTS"]),
         (log, ["MAX_FREED_ENTRIES"]),
         (transfer, ["MAX_PATIENCE", "MAX_REMEMBERED_PIECES", "STUCK_AFTER_REPEATS"]),
         (segments, ["DEFAULT_SEGMENT_SIZE"]),

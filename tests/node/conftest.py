@@ -30,7 +30,7 @@ from quorate.raft.ready import ChunkToSend, DurableState, LogWrite, ReceivedChun
 from quorate.raft.settings import Settings
 from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
-from quorate.storage.errors import DiskFullError
+from quorate.storage.errors import CorruptionError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.snapshot_chunks import read_chunk, write_chunk
 from quorate.storage.snapshots import SnapshotPart, Snapshots
@@ -331,7 +331,11 @@ class Server:
         return []
 
     def _read_chunk(self, chunk: ChunkToSend) -> list[Packet]:
-        envelope = read_chunk(self.disk.snapshots, chunk)
+        try:
+            envelope = read_chunk(self.disk.snapshots, chunk)
+        except CorruptionError:
+            self.node.snapshot_damaged(chunk.request.snapshot.index, self.now)
+            return []
         return [] if envelope is None else [Packet(self.me, envelope.to, envelope.message)]
 
     def _write_chunk(self, chunk: ReceivedChunk) -> list[Packet]:

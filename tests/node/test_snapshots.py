@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 import hiredis
+import msgspec
 import pytest
 
+from quorate.raft.messages import PreVote, RequestVote
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
+from quorate.storage.snapshots import RECEIVED
 
 if TYPE_CHECKING:
     from tests.node.conftest import Client, Cluster, Server
@@ -277,6 +281,29 @@ def test_a_cluster_goes_on_from_its_snapshots(small: Cluster) -> None:
     values = ask(small, reader, "MGET", *(f"key-{number}" for number in range(60)))
     assert values == [b"x" * 300] * 60
     assert ask(small, reader, "DBSIZE") == 60
+
+
+@pytest.mark.parametrize("bound", [BOUND, BOUND // 4])
+def test_with_a_lower_bound_than_before_a_node_shortens_its_log_soon_after_its_start(
+    bound: int, new_cluster: type[Cluster]
+) -> None:
+    """All that it applies again counts as applied since the last snapshot, so one is worth taking:
+    of the log before that, no more than a quarter of the new bound stays from the start on.
+    """
+    cluster = started(new_cluster, snapshots=SnapshotSettings(max_raft_state=8 * BOUND))
+    fill(cluster, 180)
+    fill(cluster, 60)
+    before = {server.me: status(server) for server in cluster.up}
+    assert all(found["raft_state_bytes"] > 2 * BOUND for found in before.values())
+    assert any(found["snapshot_index"] > 0 for found in before.values())
+    cluster.node_settings = msgspec.structs.replace(
+        cluster.node_settings, snapshots=SnapshotSettings(max_raft_state=bound)
+    )
+    restart_all(cluster)
+    for server in cluster.up:
+        found = status(server)
+        assert found["raft_state_bytes"] <= bound
+        assert found["snapshot_index"] > before[server.me]["snapshot_index"]
 
 
 def test_its_age_is_in_cluster_time_and_survives_a_restart(cluster: Cluster) -> None:
@@ -559,3 +586,106 @@ def test_a_node_that_has_lost_its_snapshot_says_so_until_it_has_one_from_the_lea
     assert not status(server)["snapshot_is_lost"]
     assert status(server)["snapshot_index"] >= index
     assert client.take_replies() == [b"v"]
+
+
+# ---------------------------------------------------------------------- damaged while it runs
+
+
+def damage(server: Server, *, of: int = 100_000) -> None:
+    """Some bytes of its newest snapshot are others from now on."""
+    name = max(name for name in server.disk.files.names() if name.endswith(".snapshot"))
+    server.disk.files.open(name).write_at(of, b"damage")
+
+
+def test_a_leaders_snapshot_that_is_damaged_on_its_disk_is_replaced_when_a_follower_refuses_it(
+    parts: Cluster,
+) -> None:
+    """It was sent again and again until another one was due, which may be never."""
+    follower = lagging(parts)
+    index = status(parts.leader)["snapshot_index"]
+    damage(parts.leader)
+    ask(parts, parts.leader, "SET", "k", "newer")
+    parts.heal()
+    parts.run(3 * SECOND)
+    parts.run_until_led()
+    assert status(parts.leader)["snapshot_index"] > index
+    assert ask(parts, follower, "GET", "k") == b"newer"
+    assert follower.node.state.digest() == parts.leader.node.state.digest()
+
+
+def test_so_is_one_of_a_single_piece_behind_which_nothing_was_written(on_demand: Cluster) -> None:
+    """A snapshot has to cover more than the one before, so the leader writes something."""
+    follower = on_demand.followers[0]
+    on_demand.isolate(follower.me)
+    on_demand.run(SECOND)
+    leader = on_demand.leader
+    ask(on_demand, leader, "SET", "k", "v")
+    on_demand.run(SECOND)
+    ask(on_demand, leader, "QUORATE.SNAPSHOT")
+    index = status(leader)["snapshot_index"]
+    assert index == leader.node.raft.last_index == leader.node.raft.log_start.index
+    damage(leader, of=40)
+    # Nobody stands for election meanwhile, which would write something too.
+    on_demand.loses = lambda packet: isinstance(packet.message, PreVote | RequestVote)
+    on_demand.heal()
+    on_demand.run(3 * SECOND)
+    assert status(leader)["snapshot_index"] == index + 1
+    assert follower.node.state.digest() == leader.node.state.digest()
+
+
+def test_while_there_is_no_other_it_says_that_it_has_none_and_sends_none(parts: Cluster) -> None:
+    follower = lagging(parts)
+    leader = parts.leader
+    damage(leader)
+    leader.node.raft.snapshot_damaged(status(leader)["snapshot_index"], parts.now)
+    leader.disk.files.limit_capacity(leader.disk.used)
+    parts.heal()
+    parts.run(SECOND)
+    found = status(leader)
+    assert (found["snapshot_bytes"], found["snapshots_sending"]) == (0, [])
+    assert found["snapshot_has_failed"]
+    leader.disk.files.limit_capacity(None)
+    parts.run(IN_PARTS.retry_us + SECOND)
+    parts.run_until_led()
+    assert status(leader)["snapshot_bytes"] > 0
+    assert follower.node.state.last_applied == leader.node.state.last_applied
+
+
+def test_a_follower_whose_disk_spoils_what_it_gets_costs_the_leader_no_snapshot(
+    parts: Cluster,
+) -> None:
+    follower = lagging(parts)
+    index = status(parts.leader)["snapshot_index"]
+    follower.disk.snapshots_are_stalled = True
+    parts.cut.clear()
+    sizes = []
+    for _ in range(300):
+        parts.run(SECOND // 100)
+        follower.work_on_snapshots()
+        files = follower.disk.files
+        sizes.append(files.open(RECEIVED).size if RECEIVED in files.names() else 0)
+        if sizes[-1] > 100_000:
+            files.open(RECEIVED).write_at(100_000, b"damage")
+    assert sum(before > after for before, after in itertools.pairwise(sizes)) >= 3
+    assert follower.node.raft.snapshot.index == 0
+    parts.run_until_led()
+    assert status(parts.leader)["snapshot_index"] == index
+    parts.heal()
+    parts.run(2 * SECOND)
+    assert follower.node.state.digest() == parts.leader.node.state.digest()
+
+
+def test_a_leader_whose_disk_damages_every_snapshot_takes_another_now_and_then_only(
+    single: Cluster,
+) -> None:
+    leader = single.leader
+    ask(single, leader, "QUORATE.SNAPSHOT")
+    single.run(SECOND)
+    indices = []
+    for _ in range(250):
+        indices.append(status(leader)["snapshot_index"])
+        leader.node.snapshot_damaged(indices[-1], single.now)
+        ask(single, leader, "SET", "k", "v")
+        single.run(SECOND // 10)
+    assert IN_PARTS.retry_us == 10 * SECOND
+    assert len(set(indices)) == 1 + 3

@@ -14,6 +14,7 @@ import pytest
 
 from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry, EntryKind
+from quorate.raft.leader import STANDSTILL_TIMEOUTS
 from quorate.raft.log import MAX_FREED_ENTRIES
 from quorate.raft.messages import (
     AppendEntries,
@@ -556,6 +557,135 @@ def test_a_transfer_that_is_not_needed_any_more_is_given_up(
     leader.receive(2, matched(probe))
     leader.elapse(RETRY)
     assert leader.take(InstallSnapshot, to=2) == []
+
+
+def refuse(leader: Server, peer: int) -> None:
+    """This follower takes in all pieces, and throws away what they make."""
+    for _ in range(2):
+        leader.receive(peer, written(leader.take_one(InstallSnapshot, to=peer)))
+    last = leader.take_one(InstallSnapshot, to=peer)
+    leader.receive(peer, InstallSnapshotAnswer(last.id, last.term, 0))
+
+
+def test_a_snapshot_that_a_follower_threw_away_is_checked_before_it_is_sent_again(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    refuse(leader, 2)
+    leader.now += RETRY
+    (chunk,) = leader.step()[1].chunks
+    assert (chunk.request.offset, chunk.is_doubted) == (0, True)
+    leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    leader.take(InstallSnapshot, to=2)
+    leader.now += MAX_PATIENCE * RETRY
+    (chunk,) = leader.step()[1].chunks
+    assert (chunk.request.offset, chunk.is_doubted) == (8, False)
+
+
+def test_a_damaged_snapshot_is_not_sent_until_there_is_another(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    state = new_disk_state(snapshot=(10, 1))
+    leader = new_server(durable=state, settings=PLAIN)
+    leader.win_election()
+    leader.propose()
+    answer_entries(leader, 3)
+    leader.compact()
+    lag(leader, 2)
+    leader.take(InstallSnapshot)
+    leader.raft.snapshot_damaged(11, leader.now)
+    assert leader.raft.snapshot_is_damaged
+    leader.elapse(RETRY)
+    assert leader.take(InstallSnapshot) == []
+    assert leader.raft.sending == {}
+    leader.propose()
+    answer_entries(leader, 3)
+    leader.compact()
+    assert not leader.raft.snapshot_is_damaged
+    assert leader.take_one(InstallSnapshot, to=2).snapshot.index == 12
+
+
+# ---------------------------------------------------------------------- bringing a follower up
+
+
+def test_a_follower_that_lags_is_brought_up_until_little_is_left_after_a_round(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """Dissertation §4.2.1: "The replication of entries to the new server is split into rounds. Each
+    round replicates all the log entries present in the leader's log at the start of the round."
+    """
+    settings = msgspec.structs.replace(PLAIN, max_append_bytes=1, trailing_bytes=100)
+    leader = leader_with_snapshot(new_server, new_disk_state, settings=settings)
+    answer_entries(leader, 3)
+    assert not leader.raft.brings_up_a_follower
+    lag(leader, 2)
+    assert leader.raft.brings_up_a_follower
+    for _ in range(10):
+        leader.propose()
+        answer_entries(leader, 3)
+    for _ in range(3):
+        leader.receive(2, written(leader.take_one(InstallSnapshot, to=2)))
+    assert leader.raft.commit_index == 22
+    for _ in range(5):  # while the first round lasts, more is written
+        leader.propose()
+        answer_entries(leader, 3)
+    matches = []
+    requests = leader.take(AppendEntries, to=2)
+    while leader.raft.brings_up_a_follower:
+        answer = matched(requests.pop(0))
+        matches.append(answer.match_index)
+        leader.receive(2, answer)
+        requests += leader.take(AppendEntries, to=2)
+    # The first round ends with 22. Five entries are left then, so there is a second one.
+    assert matches == list(range(11, 28))
+
+
+def test_a_follower_that_finds_where_it_was_is_brought_up_too(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """It needs no snapshot, and none taken now should make it need one."""
+    state = new_disk_state(log=(1,) * 10)
+    settings = msgspec.structs.replace(PLAIN, trailing_bytes=100)
+    leader = new_server(durable=state, settings=settings)
+    leader.win_election()
+    leader.propose()
+    answer_entries(leader, 3)
+    assert leader.raft.commit_index == 11
+    lag(leader, 2, last_index=4)
+    assert not leader.raft.brings_up_a_follower
+    probe = leader.take(AppendEntries, to=2)[0]
+    leader.receive(2, matched(msgspec.structs.replace(probe, entries=probe.entries[:1])))
+    assert leader.raft.brings_up_a_follower
+    leader.elapse(RETRY)
+    answer_entries(leader, 2)
+    assert not leader.raft.brings_up_a_follower
+
+
+def test_nobody_waits_for_a_follower_that_gets_no_further(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    """Until it does again."""
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    leader.elapse(STANDSTILL_TIMEOUTS * RETRY)
+    assert leader.raft.brings_up_a_follower
+    leader.elapse(1)
+    assert not leader.raft.brings_up_a_follower
+    leader.receive(2, written(leader.take(InstallSnapshot, to=2)[-1]))
+    assert leader.raft.brings_up_a_follower
+
+
+def test_nobody_waits_for_a_follower_that_was_never_heard(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    leader.propose()
+    answer_entries(leader, 3)
+    leader.compact()
+    leader.elapse(RETRY)
+    assert leader.raft.sending.keys() == {2}
+    assert not leader.raft.brings_up_a_follower
 
 
 # ---------------------------------------------------------------------- Figure 13: the receiver

@@ -23,7 +23,8 @@ def new_transfer() -> SnapshotTransfer:
 
 
 def send(transfer: SnapshotTransfer, request_id: int, now: int = 0) -> None:
-    transfer.sent(request_id, now=now, timeout_us=TIMEOUT)
+    length = min(PIECE, transfer.size - transfer.offset)
+    transfer.sent(request_id, length, now=now, timeout_us=TIMEOUT)
 
 
 def test_one_piece_at_a_time() -> None:
@@ -65,6 +66,37 @@ def test_only_the_last_request_leads_back() -> None:
     assert transfer.offset == PIECE
     transfer.answered(2, 0)
     assert (transfer.offset, transfer.may_send(TIMEOUT - 1)) == (0, False)
+
+
+def test_it_is_doubted_if_all_of_it_was_thrown_away_until_some_of_it_is_there_again() -> None:
+    transfer = new_transfer()
+    for request_id in (1, 2):
+        send(transfer, request_id)
+        transfer.answered(request_id, PIECE * request_id)
+    send(transfer, 3)
+    transfer.answered(3, 0)
+    assert transfer.is_doubted
+    send(transfer, 4)
+    transfer.answered(4, PIECE)
+    assert not transfer.is_doubted
+
+
+def test_it_is_not_doubted_if_a_part_of_it_was_lost() -> None:
+    transfer = new_transfer()
+    send(transfer, 1)
+    transfer.answered(1, PIECE)
+    send(transfer, 2)
+    transfer.answered(2, 0)
+    assert (transfer.offset, transfer.is_doubted) == (0, False)
+
+
+def test_also_one_of_a_single_piece_is_doubted() -> None:
+    transfer = SnapshotTransfer(metadata(5), PIECE)
+    send(transfer, 1)
+    transfer.answered(1, 0)
+    assert transfer.is_doubted
+    transfer.replace(metadata(7), PIECE)
+    assert not transfer.is_doubted
 
 
 def test_the_whole_of_an_earlier_snapshot_counts_after_it_was_replaced() -> None:

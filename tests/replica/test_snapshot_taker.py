@@ -1,5 +1,6 @@
 """When a snapshot is due, and that it is taken in parts with pauses between them."""
 
+import msgspec
 import pytest
 
 from quorate.raft.configuration import NodeId, configuration_of
@@ -39,6 +40,17 @@ def test_none_is_due_if_it_would_free_next_to_nothing() -> None:
     assert not taker.is_due(1001, 0)
     apply_bytes(taker, 200)
     assert taker.is_due(1001, 0)
+
+
+def test_while_a_follower_is_brought_up_the_bound_is_higher() -> None:
+    """A snapshot that is due by it would leave the follower behind again, and so on."""
+    taker = SnapshotTaker(msgspec.structs.replace(SETTINGS, sending_factor=3))
+    apply_bytes(taker, 3000)
+    assert not taker.is_due(3000, 0, brings_up_a_follower=True)
+    assert taker.is_due(3000, 0)
+    assert taker.is_due(3001, 0, brings_up_a_follower=True)
+    taker.want()
+    assert taker.is_due(0, 0, brings_up_a_follower=True), "whoever asks for one gets it"
 
 
 def test_without_a_bound_one_is_due_only_if_somebody_asks_for_it() -> None:
@@ -177,6 +189,7 @@ def test_one_that_is_abandoned_gives_out_no_more_and_the_next_begins_when_its_pa
         {"part_bytes": 0},
         {"pause_us": -1},
         {"retry_us": -1},
+        {"sending_factor": 0},
     ],
 )
 def test_settings_without_sense_are_refused(settings: dict[str, int]) -> None:

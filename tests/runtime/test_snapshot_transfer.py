@@ -132,6 +132,14 @@ class Trio:
         path = self._directory / f"node-{node}" / RECEIVED
         return path.stat().st_size if path.exists() else 0
 
+    def damage_snapshot(self, node: int) -> str:
+        """Some bytes of a node's newest snapshot are others from now on; returns its path."""
+        path = max((self._directory / f"node-{node}").glob("*.snapshot"))
+        with path.open("r+b") as file:
+            file.seek(len(VALUE))
+            file.write(b"damage")
+        return str(path)
+
     @contextlib.asynccontextmanager
     async def node(self, number: int) -> AsyncIterator[LoopServer]:
         node = NodeId(number)
@@ -190,5 +198,30 @@ def test_a_transfer_goes_on_where_its_link_has_broken(trio: Trio, run_on_loop: R
                 assert sizes == sorted(sizes), "it began anew"
                 for key in ("key-0", f"key-{KEYS - 1}"):
                     assert await call(three, "GET", key) == VALUE
+
+    run_on_loop(test)
+
+
+def test_a_snapshot_that_is_damaged_on_the_leaders_disk_is_replaced(
+    trio: Trio, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        async with trio.node(1) as one, trio.node(2) as two:
+            for number in range(KEYS):
+                assert await call(one, "SET", f"key-{number}", VALUE) == b"+OK"
+            for server in (one, two):
+                while server.node.status().raft_state_bytes > SETTINGS.max_raft_state:
+                    await call(server, "PING")
+            leader, number = (one, 1) if one.node.raft.is_leader else (two, 2)
+            path = trio.damage_snapshot(number)
+            damaged = leader.node.raft.snapshot.index
+            async with trio.gateway_open(), trio.node(3) as three:
+                goal = await last_applied(one)
+                while await last_applied(three) < goal:
+                    await call(three, "PING")
+                assert await call(three, "GET", "key-0") == VALUE
+            assert leader.node.raft.snapshot.index > damaged
+            (warning,) = leader.warnings
+            assert warning.startswith(f"{path} is damaged at byte ")
 
     run_on_loop(test)

@@ -79,6 +79,9 @@ class Working:
     def chunk_read(self, envelope: Envelope | None) -> None:
         self._tell("read", envelope)
 
+    def snapshot_damaged(self, index: int) -> None:
+        self._tell("damaged", index)
+
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         self._tell("received", chunk.request.offset, next_offset)
 
@@ -161,6 +164,29 @@ def test_a_snapshot_is_passed_on_piece_by_piece(new_store: NewStore, run_on_loop
             assert await working.told.get() == ("received", 0, 300)
             assert await working.told.get() == ("received", 300, 0)
             assert not working.warnings
+
+    run_on_loop(test)
+
+
+def test_a_doubted_snapshot_is_checked_before_it_is_sent(
+    new_store: NewStore, disk: WatchedDisk, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        with Working(new_store()) as working:
+            working.worker.write(part(7, b"state" * 100))
+            await working.told.get()
+            request = InstallSnapshot(1, 1, metadata(7), 700, 0, b"")
+            doubted = ChunkToSend(NodeId(3), request, 100, is_doubted=True)
+            working.worker.read(doubted)
+            assert (await working.told.get())[:2] == ("read", 0)
+            (name,) = [name for name in disk.names() if name.endswith(".snapshot")]
+            disk.open(name).write_at(300, b"damage")
+            working.worker.read(doubted)
+            assert await working.told.get() == ("damaged", 7)
+            (warning,) = working.warnings
+            assert warning.startswith(f"{disk.location(name)} is damaged at byte ")
+            assert "another snapshot is taken in its place" in warning
+            assert working.failures.empty()
 
     run_on_loop(test)
 

@@ -72,10 +72,15 @@ class Outcome(NamedTuple):
 class Cluster:
     """Three servers with a state of several sections, and clients that write to all of them."""
 
-    def __init__(self, seed: int, nodes: tuple[NodeId, ...] = NODES) -> None:
+    def __init__(
+        self,
+        seed: int,
+        settings: ServerSettings = SETTINGS,
+        nodes: tuple[NodeId, ...] = NODES,
+    ) -> None:
         self.scheduler = Scheduler()
-        self._rng = random.Random(seed)
-        self.network = Network(self.scheduler, self._rng, PERFECT, Trace(self.scheduler))
+        self.rng = random.Random(seed)
+        self.network = Network(self.scheduler, self.rng, PERFECT, Trace(self.scheduler))
         self.history = History()
         self.servers: dict[NodeId, SimulatedServer] = {}
         members = tuple(Member(node, client_address=address(node)) for node in nodes)
@@ -86,14 +91,14 @@ class Cluster:
                 scheduler=self.scheduler,
                 network=self.network,
                 clock=Clock(self.scheduler, start=0, rate_permille=1000),
-                rng=random.Random(self._rng.getrandbits(64)),
-                settings=SETTINGS,
+                rng=random.Random(self.rng.getrandbits(64)),
+                settings=settings,
                 peer=self.servers.__getitem__,
             )
         self.invariants = Invariants(list(self.servers.values()))
         self.clients: list[Client] = []
 
-    def _dial(self, address: str, client: StreamClient) -> Stream:
+    def dial(self, address: str, client: StreamClient) -> Stream:
         server = self.servers[NodeId(int(address.rpartition(":")[2]))]
         stream = Stream(self.scheduler, self.network, server, client)
         stream.open()
@@ -118,9 +123,9 @@ class Cluster:
         ]
         large_values = LargeValuesClient(
             servers=[address(node) for node in NODES if node != victim.id],
-            dial=self._dial,
+            dial=self.dial,
             scheduler=self.scheduler,
-            rng=self._rng,
+            rng=self.rng,
             min_bytes=40_000,
             max_bytes=70_000,
             keys=LARGE_VALUES,
@@ -140,10 +145,10 @@ class Cluster:
         return PlainClient(
             name,
             servers=servers,
-            dial=self._dial,
+            dial=self.dial,
             scheduler=self.scheduler,
             history=self.history,
-            rng=self._rng,
+            rng=self.rng,
             settings=settings,
         )
 

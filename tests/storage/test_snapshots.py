@@ -11,7 +11,7 @@ from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.ready import LogWrite
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.storage.disk import Disk, File
-from quorate.storage.errors import DiskFailedError, DiskFullError
+from quorate.storage.errors import CorruptionError, DiskFailedError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.snapshot_file import SYNC_BYTES
 from quorate.storage.snapshots import OWN, RECEIVED, SnapshotPart, Snapshots, snapshot_name
@@ -445,6 +445,19 @@ def test_the_one_before_is_read_further_while_it_is_sent(disk: Disk) -> None:
     assert store.snapshots.read(5, 0, 10_000) == files[5]
     assert store.snapshots.read(9, 0, 10_000) == files[9]
     store.close()
+
+
+def test_the_newest_and_the_one_before_can_be_checked_while_they_are_in_use() -> None:
+    disk = MemoryDisk()
+    snapshots = Snapshots(disk, None)
+    for index in (5, 7):
+        snapshots.write(whole(index, bytes(1000)))
+        snapshots.check(index)
+    disk.open(snapshot_name(LogStart(7, 1))).write_at(500, b"damage")
+    with pytest.raises(CorruptionError, match="checksum"):
+        snapshots.check(7)
+    snapshots.check(5)
+    snapshots.check(4)  # it is gone
 
 
 def test_sections_are_those_of_one_snapshot_whatever_comes_meanwhile(disk: Disk) -> None:

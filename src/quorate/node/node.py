@@ -168,6 +168,10 @@ class Node:
         """There was no space for the part, and what was written of that snapshot is gone."""
         self._replica.snapshot_failed(now)
 
+    def snapshot_damaged(self, index: int, now: int) -> None:
+        """The check that a `ChunkToSend` wanted has found that snapshot damaged."""
+        self.raft.snapshot_damaged(index, now)
+
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int, now: int) -> None:
         """A piece of the leader's snapshot is written.
 

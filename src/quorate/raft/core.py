@@ -172,6 +172,14 @@ class Raft:
         return self._snapshot_is_lost
 
     @property
+    def snapshot_is_damaged(self) -> bool:
+        """Whether the newest snapshot cannot be read any more, though this server has its state.
+
+        It is to take another one, as soon as that covers more.
+        """
+        return self.snapshot.index > 0 and not self.snapshot_size and not self._snapshot_is_lost
+
+    @property
     def snapshot_size(self) -> int:
         """Bytes of the newest snapshot; 0 if there is none that can be read."""
         return self._persistence.snapshot_size
@@ -186,6 +194,15 @@ class Raft:
             for peer, progress in self._role.progress.items()
             if progress.transfer is not None
         }
+
+    @property
+    def brings_up_a_follower(self) -> bool:
+        """Whether this server leads, and a follower that is far behind is getting on.
+
+        It gets a snapshot, or takes in the log, more than `trailing_bytes` of it. A snapshot of
+        this server's own would leave it behind again: the log that it needs next would be gone.
+        """
+        return isinstance(self._role, Leader) and self._role.brings_up_a_follower(self._now)
 
     @property
     def receiving(self) -> TransferProgress | None:
@@ -297,6 +314,24 @@ class Raft:
         assert snapshot.term == self._log.term_at(snapshot.index)
         self._persistence.compact(snapshot, size)
         self._outbox.release()
+
+    def snapshot_damaged(self, index: int, now: int) -> None:
+        """A snapshot of which a piece was to be sent is not on the disk any more as it was written.
+
+        A snapshot has to cover more than the one before. So a leader that has nothing new appends
+        an empty entry, for a follower waits.
+
+        Args:
+            index: of the last entry that it covers.
+            now: the present time.
+        """
+        self._observe(now)
+        if index == self.snapshot.index:
+            self._persistence.lose_snapshot()
+        if isinstance(self._role, Leader):
+            self._role.give_up_transfers_of(index)
+            if self._settings.no_op and self._log.last_index == index:
+                self._role.append(EntryKind.NO_OP, b"", self._now)
 
     def chunk_written(self, received: ReceivedChunk, next_offset: int, now: int) -> None:
         """A piece of a leader's snapshot was written; each `ReceivedChunk` needs this once.
@@ -567,10 +602,10 @@ class Raft:
             return
         match answer:
             case AppendEntriesAnswer():
-                self._role.receive_answer(sender, answer, self._now)
+                self._role.receive_answer(sender, answer, self.commit_index, self._now)
                 self._advance_commit_index(self._role)
             case InstallSnapshotAnswer():
-                self._role.receive_snapshot_answer(sender, answer, self._now)
+                self._role.receive_snapshot_answer(sender, answer, self.commit_index, self._now)
             case SnapshotNeeded():
                 self._role.receive_snapshot_needed(sender, answer, self._now)
 

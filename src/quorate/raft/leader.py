@@ -18,7 +18,11 @@ from quorate.raft.progress import Progress
 from quorate.raft.reads import Read, ReadRounds
 from quorate.raft.ready import ChunkToSend
 from quorate.raft.settings import Settings
-from quorate.raft.transfer import SnapshotTransfer
+from quorate.raft.transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
+
+STANDSTILL_TIMEOUTS = MAX_PATIENCE * MAX_REMEMBERED_PIECES
+"""After so many append time-outs in which a follower got no further, nobody waits for it: an
+answer to a piece that takes longer counts for nothing anyway."""
 
 
 class Leader:
@@ -166,6 +170,8 @@ class Leader:
         transfer = progress.transfer
         if transfer is None:
             transfer = progress.transfer = SnapshotTransfer(newest, size)
+            if progress.acknowledged_id:
+                progress.advanced_at = progress.last_contact_at
         if not transfer.may_send(now):
             return
         # A newer one is sent if nothing is lost by that, or if the older one is of no use, because
@@ -188,8 +194,8 @@ class Leader:
             data=b"",
         )
         length = min(self._settings.max_chunk_bytes, transfer.size - transfer.offset)
-        self._outbox.send_chunk(ChunkToSend(peer, request, length))
-        transfer.sent(request_id, now=now, timeout_us=self._settings.append_timeout_us)
+        self._outbox.send_chunk(ChunkToSend(peer, request, length, transfer.is_doubted))
+        transfer.sent(request_id, length, now=now, timeout_us=self._settings.append_timeout_us)
 
     def _send_heartbeat(
         self, peer: NodeId, progress: Progress, commit_index: int, now: int
@@ -235,27 +241,42 @@ class Leader:
 
     # ------------------------------------------------------------------ answers
 
-    def receive_answer(self, peer: NodeId, answer: AppendEntriesAnswer, now: int) -> None:
+    def receive_answer(
+        self, peer: NodeId, answer: AppendEntriesAnswer, commit_index: int, now: int
+    ) -> None:
         """Takes in a follower's answer of the leader's own term."""
         progress = self.progress[peer]
         self._note_contact(progress, answer.id, now)
         if answer.success:
+            was_probing, was_brought_up = progress.probing, progress.is_brought_up
+            matched = progress.match_index
             progress.succeeded(answer.id, match_index=answer.match_index)
+            if progress.match_index > matched:
+                progress.advanced_at = now
+            found = was_probing and not progress.probing
+            ends_round = was_brought_up and not progress.is_brought_up
+            if found or ends_round:
+                self._begin_round(progress, commit_index)
         else:
             progress.failed(answer.id, next_index=self._next_index_after_conflict(answer))
         if answer.id == progress.acknowledged_id:
             progress.needed_index = 0
 
     def receive_snapshot_answer(
-        self, peer: NodeId, answer: InstallSnapshotAnswer, now: int
+        self, peer: NodeId, answer: InstallSnapshotAnswer, commit_index: int, now: int
     ) -> None:
         """Takes in a follower's answer to a piece of a snapshot."""
         progress = self.progress[peer]
         self._note_contact(progress, answer.id, now)
-        if progress.transfer is not None:
-            index = progress.transfer.answered(answer.id, answer.next_offset)
-            if index:
-                progress.installed(index)
+        if progress.transfer is None:
+            return
+        offset = progress.transfer.offset
+        index = progress.transfer.answered(answer.id, answer.next_offset)
+        if index or progress.transfer.offset > offset:
+            progress.advanced_at = now
+        if index:
+            progress.installed(index)
+            self._begin_round(progress, commit_index)
 
     def receive_snapshot_needed(self, peer: NodeId, answer: SnapshotNeeded, now: int) -> None:
         """A follower has lost its snapshot. Only its newest answer tells whether that is so."""
@@ -268,6 +289,12 @@ class Leader:
             if answer.index > self._persistence.log.snapshot.index:
                 self._wanted_index = max(self._wanted_index, answer.index)
 
+    def give_up_transfers_of(self, index: int) -> None:
+        """The snapshot of this index cannot be sent any more."""
+        for progress in self.progress.values():
+            if progress.transfer is not None and progress.transfer.snapshot.index == index:
+                progress.transfer = None
+
     def take_wanted_index(self, handed_out: int) -> int:
         """What a snapshot has to cover that a follower waits for; 0 if none does.
 
@@ -277,6 +304,28 @@ class Leader:
         """
         index, self._wanted_index = self._wanted_index, 0
         return index if index <= handed_out else 0
+
+    def _begin_round(self, progress: Progress, commit_index: int) -> None:
+        """Lets a follower take in what is committed by now, if it lacks much of it.
+
+        That is more than the entries that would stay in the log behind a snapshot: if one were
+        taken now, it would have to be sent.
+        """
+        log, lacks_from = self._persistence.log, progress.match_index + 1
+        if lacks_from >= log.first_index and log.has_more_than(
+            self._settings.trailing_bytes, first=lacks_from, last=commit_index
+        ):
+            progress.round_end = commit_index
+
+    def brings_up_a_follower(self, now: int) -> bool:
+        """Whether a follower that is far behind is getting on."""
+        patience_us = STANDSTILL_TIMEOUTS * self._settings.append_timeout_us
+        return any(
+            progress.is_brought_up
+            and progress.advanced_at is not None
+            and now - progress.advanced_at <= patience_us
+            for progress in self.progress.values()
+        )
 
     def _note_contact(self, progress: Progress, request_id: int, now: int) -> None:
         progress.last_contact_at = now

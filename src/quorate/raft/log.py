@@ -115,6 +115,16 @@ class RaftLog:
             end += 1
         return tuple(self._entries[begin:end])
 
+    def has_more_than(self, max_bytes: int, *, first: int, last: int) -> bool:
+        """Whether the entries from `first` to `last` have more bytes, headers included."""
+        begin, end = first - self.first_index, last - self.start.index
+        assert begin >= 0
+        for at in range(begin, end, _COUNTED_TOGETHER):
+            max_bytes -= _size(self._entries[at : min(at + _COUNTED_TOGETHER, end)])
+            if max_bytes < 0:
+                return True
+        return False
+
     def append(self, entry: Entry) -> None:
         """Adds the next entry."""
         assert entry.index == self.last_index + 1, "the log has no gaps"
@@ -172,7 +182,7 @@ class RaftLog:
         count = index - self.start.index
         while count > 0:
             some = self._entries[max(0, count - _COUNTED_TOGETHER) : count]
-            size = ENTRY_HEADER_BYTES * len(some) + sum(map(len, map(_data_of, some)))
+            size = _size(some)
             if size > trailing_bytes:
                 break
             trailing_bytes -= size
@@ -183,3 +193,7 @@ class RaftLog:
                 break
             count -= 1
         return self.start.index + count
+
+
+def _size(entries: list[Entry]) -> int:
+    return ENTRY_HEADER_BYTES * len(entries) + sum(map(len, map(_data_of, entries)))

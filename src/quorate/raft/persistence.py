@@ -123,6 +123,10 @@ class Persistence:
             max(self._first_unwritten, self.log.first_index), last_index + 1
         )
 
+    def lose_snapshot(self) -> None:
+        """The newest snapshot cannot be read any more, so there is none to be sent."""
+        self.snapshot_size = 0
+
     # ------------------------------------------------------------------ writes
 
     @property

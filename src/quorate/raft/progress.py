@@ -10,6 +10,10 @@ pipelining (§10.2.2):
 
 A request that was not answered in time, or that failed, leads back to probing. A slot is free
 again when its answer comes or its own timer ends, whatever becomes of the call that carried it.
+
+A follower that is far behind is *brought up*: it gets a snapshot if it needs one, and then takes in
+the log in rounds (dissertation §4.2.1), each of which ends with what was committed when it began.
+When little is left after a round, it is up.
 """
 
 import msgspec
@@ -39,6 +43,9 @@ class Progress:
         needed_index: the follower's own snapshot is lost, and it has asked for one that covers
             at least this; 0 if not.
         transfer: a snapshot on its way to it.
+        round_end: where the round ends that it is in, or was in last; see the module header.
+        advanced_at: when it last got further, with pieces or with entries, or answered before a
+            transfer began; None if it never did.
     """
 
     def __init__(self, *, next_index: int, now: int) -> None:
@@ -51,7 +58,14 @@ class Progress:
         self.last_sent_id = 0
         self.needed_index = 0
         self.transfer: SnapshotTransfer | None = None
+        self.round_end = 0
+        self.advanced_at: int | None = None
         self._slots: dict[int, _Slot] = {}
+
+    @property
+    def is_brought_up(self) -> bool:
+        """Whether it is far behind; it may have got stuck."""
+        return self.transfer is not None or self.match_index < self.round_end
 
     def may_send(self, max_in_flight: int) -> bool:
         """Whether another AppendEntries with entries may be sent now."""

@@ -42,6 +42,7 @@ class _Piece(msgspec.Struct, frozen=True, gc=False):
     id: int
     index: int
     size: int
+    is_last: bool
 
 
 class SnapshotTransfer:
@@ -54,12 +55,15 @@ class SnapshotTransfer:
         snapshot: what it covers.
         size: its bytes.
         offset: where the piece begins that is under way, or is to be sent next.
+        is_doubted: the follower had all of it, and threw it away. It may be damaged on the leader's
+            own disk.
     """
 
     def __init__(self, snapshot: SnapshotMetadata, size: int) -> None:
         self.snapshot = snapshot
         self.size = size
         self.offset = 0
+        self.is_doubted = False
         self._expires_at: int | None = None
         self._patience = 1
         self._repeats = 0
@@ -86,6 +90,7 @@ class SnapshotTransfer:
         self.snapshot = snapshot
         self.size = size
         self.offset = 0
+        self.is_doubted = False
         self._expires_at = None
         self._repeats = 0
 
@@ -93,9 +98,10 @@ class SnapshotTransfer:
         """Whether no piece is under way."""
         return self._expires_at is None or self._expires_at <= now
 
-    def sent(self, request_id: int, *, now: int, timeout_us: int) -> None:
-        """The piece at `offset` is on its way."""
-        self._pieces.append(_Piece(request_id, self.snapshot.index, self.size))
+    def sent(self, request_id: int, length: int, *, now: int, timeout_us: int) -> None:
+        """The piece at `offset`, of this length, is on its way."""
+        is_last = self.offset + length == self.size
+        self._pieces.append(_Piece(request_id, self.snapshot.index, self.size, is_last))
         if self._expires_at is not None:
             self._patience = min(2 * self._patience, MAX_PATIENCE)
             self._repeats += 1
@@ -125,8 +131,10 @@ class SnapshotTransfer:
         if piece.index == self.snapshot.index:
             if self.offset < next_offset <= self.size:
                 self.offset = next_offset
+                self.is_doubted = False
                 self._expires_at = None
                 self._repeats = 0
-            elif piece == self._pieces[-1] and 0 <= next_offset < self.offset:
+            elif piece == self._pieces[-1] and 0 <= next_offset < max(self.offset, 1):
                 self.offset = next_offset
+                self.is_doubted = self.is_doubted or (piece.is_last and next_offset == 0)
         return piece.index if next_offset == piece.size else 0

@@ -192,9 +192,12 @@ class Replica(Generic[QueryT, ResultT]):
             return None
         applied = self.state.last_applied
         if applied > self._raft.snapshot.index:
+            if self._raft.snapshot_is_damaged:
+                self._taker.replace_damaged(now)
             # Until the disk has let go of what the last snapshot covers, its size makes none due.
             size = self.raft_state_bytes if self._raft.log_start_is_durable else 0
-            if self._taker.is_due(size, now):
+            brings_up = self._raft.brings_up_a_follower
+            if self._taker.is_due(size, now, brings_up_a_follower=brings_up):
                 self._taker.begin(self._raft.snapshot_metadata(applied), self.state.snapshot())
         else:
             self._taker.satisfied()

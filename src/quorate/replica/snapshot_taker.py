@@ -33,13 +33,17 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
         part_bytes: a part has at least so many bytes, if there are as many, and about one
             section more at most.
         pause_us: between a part that is written and the next, so that clients come first.
-        retry_us: after a snapshot for which there was no space, the next is tried so much later.
+        retry_us: after a snapshot for which there was no space, or that took the place of a damaged
+            one and is damaged too, the next is tried so much later.
+        sending_factor: while a follower is brought up, the bound is so many times as high: each
+            snapshot that is taken meanwhile may leave it behind again. 1: nobody is waited for.
     """
 
     max_raft_state: int = 64 * 1024 * 1024
     part_bytes: int = 128 * 1024
     pause_us: int = 4_000
     retry_us: int = 10_000_000
+    sending_factor: int = 8
 
     @property
     def trailing_bytes(self) -> int:
@@ -67,6 +71,8 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True):
                 "part_bytes must be at least 1, pause_us and retry_us not negative; "
                 f"got {self.part_bytes}, {self.pause_us} and {self.retry_us}"
             )
+        if self.sending_factor < 1:
+            raise ValueError(f"sending_factor must be at least 1; got {self.sending_factor}")
 
 
 class _Walk(msgspec.Struct):
@@ -103,6 +109,7 @@ class SnapshotTaker:
         self._walk: _Walk | None = None
         self._part_is_out = False
         self._not_before = 0
+        self._replaced_until = 0
         self.has_failed = False
 
     # ------------------------------------------------------------------ when
@@ -122,23 +129,36 @@ class SnapshotTaker:
             self.has_failed = False
             self._not_before = 0
 
+    def replace_damaged(self, now: int) -> None:
+        """The newest one cannot be read any more: another takes its place.
+
+        On a disk that damages that one too there is no third before `retry_us` have passed.
+        """
+        if self._walk is None and not self._is_wanted and now >= self._replaced_until:
+            self._is_wanted = True
+            self._replaced_until = now + self._settings.retry_us
+
     def satisfied(self) -> None:
         """Nothing was applied since the last snapshot: whoever asked for one has it."""
         self._is_wanted = False
 
-    def is_due(self, raft_state_bytes: int, now: int) -> bool:
+    def is_due(
+        self, raft_state_bytes: int, now: int, *, brings_up_a_follower: bool = False
+    ) -> bool:
         """Whether a snapshot should be begun now.
 
         Args:
             raft_state_bytes: how much Raft state the disk holds.
             now: in microseconds.
+            brings_up_a_follower: see `Raft.brings_up_a_follower`.
         """
         if self._walk is not None or self._part_is_out or now < self._not_before:
             return False
         if self._is_wanted:
             return True
         bound = self._settings.max_raft_state
-        if bound == NEVER or raft_state_bytes <= bound:
+        factor = self._settings.sending_factor if brings_up_a_follower else 1
+        if bound == NEVER or raft_state_bytes <= factor * bound:
             return False
         # What is not applied yet stays in the log, and so does a part of what is. A snapshot that
         # would free next to nothing is not worth its writing.

@@ -87,7 +87,7 @@ class SnapshotKeeper(Protocol):
         """Writes a part of a snapshot: `Driver.part_written` or `part_failed` follows."""
 
     def read(self, chunk: ChunkToSend) -> None:
-        """Reads a piece of a snapshot: `Driver.chunk_read` follows."""
+        """Reads a piece of a snapshot: `Driver.chunk_read` or `snapshot_damaged` follows."""
 
     def receive(self, chunk: ReceivedChunk) -> None:
         """Writes a piece of the leader's snapshot: `Driver.chunk_written` follows."""
@@ -238,6 +238,12 @@ class Driver:
         """A piece of a snapshot was read for a follower; one that is gone is like one lost."""
         if envelope is not None and not self._stopped:
             self._peers.send(envelope.to, [envelope.message])
+
+    def snapshot_damaged(self, index: int) -> None:
+        """A snapshot that was to be sent to a follower is damaged on the disk."""
+        if not self._stopped:
+            self._node.snapshot_damaged(index, monotonic_us())
+            self._schedule_turn()
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         """A piece of the leader's snapshot is written."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.runtime.disk_thread import DiskThread
-from quorate.storage.errors import DiskFullError, StorageError
+from quorate.storage.errors import CorruptionError, DiskFullError, StorageError
 from quorate.storage.snapshot_chunks import read_chunk, write_chunk
 from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
@@ -35,6 +35,9 @@ class SnapshotListener(Protocol):
 
     def chunk_read(self, envelope: Envelope | None) -> None:
         """A piece of a snapshot was read for a follower; None if that snapshot is gone."""
+
+    def snapshot_damaged(self, index: int) -> None:
+        """The snapshot that ends with this entry, which was to be sent, is damaged."""
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int) -> None:
         """A piece of the leader's snapshot is written."""
@@ -82,7 +85,7 @@ class SnapshotWorker:
 
     def read(self, chunk: ChunkToSend) -> None:
         """Reads a piece of a snapshot for a follower."""
-        self._thread.do(partial(read_chunk, self._files, chunk), self._listener.chunk_read)
+        self._thread.do(partial(self._read, chunk), partial(self._was_read, chunk))
 
     def receive(self, chunk: ReceivedChunk) -> None:
         """Writes a piece of the leader's snapshot."""
@@ -112,6 +115,22 @@ class SnapshotWorker:
             self._listener.part_failed()
         else:
             self._listener.part_written(result)
+
+    def _read(self, chunk: ChunkToSend) -> Envelope | CorruptionError | None:
+        try:
+            return read_chunk(self._files, chunk)
+        except CorruptionError as error:
+            return error
+
+    def _was_read(self, chunk: ChunkToSend, result: Envelope | CorruptionError | None) -> None:
+        if isinstance(result, CorruptionError):
+            self._on_warning(
+                f"{result.file} is damaged at byte {result.offset}: {result.reason}. It cannot be "
+                "sent to a follower; another snapshot is taken in its place. Check the disk"
+            )
+            self._listener.snapshot_damaged(chunk.request.snapshot.index)
+        else:
+            self._listener.chunk_read(result)
 
     def _receive(self, chunk: ReceivedChunk) -> int | DiskFullError:
         try:

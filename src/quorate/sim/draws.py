@@ -30,8 +30,8 @@ def draw_network_faults(rng: random.Random) -> NetworkFaults:
     )
 
 
-def draw_server_settings(rng: random.Random) -> ServerSettings:
-    """What all servers are like."""
+def draw_server_settings(rng: random.Random, *, sending_factor: int) -> ServerSettings:
+    """What all servers are like, but for what is given."""
     # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
     client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
     max_raft_state = rng.choice((NEVER, NEVER, 1, 500, 2_000, 5_000, 30_000))
@@ -66,12 +66,21 @@ def draw_server_settings(rng: random.Random) -> ServerSettings:
                 part_bytes=rng.choice((1, 128 * 1024)),
                 pause_us=rng.choice((0, 2_000, 20_000)),
                 retry_us=rng.choice((20_000, 500_000)),
+                sending_factor=sending_factor,
             ),
         ),
         sync_us=rng.choice((200, 2_000, 10_000)),
         slow_sync=rng.choice((0.0, 0.002, 0.02)),
         segment_size=rng.choice((2_048, 16_384, 262_144)),
     )
+
+
+def draw_sending_factor(seed: int) -> int:
+    """For how long a leader waits for followers that are brought up.
+
+    From chances of its own, so that each world has what it had before there was this choice.
+    """
+    return random.Random(f"sending factor of {seed}").choice((1, 3, 8, 8))
 
 
 def draw_client_settings(rng: random.Random) -> ClientSettings:

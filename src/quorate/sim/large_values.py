@@ -13,7 +13,7 @@ from quorate.sim.stream import Stream
 from quorate.wire.resp_client import encode_command
 
 PAUSE_US = 300_000
-"""The longest pause between two writes."""
+"""The longest pause between two writes, unless it is told otherwise."""
 
 
 class LargeValuesClient:
@@ -27,6 +27,7 @@ class LargeValuesClient:
         max_bytes: of a value; it has fewer.
         keys: how many keys it writes to.
         min_bytes: of a value.
+        pause_us: the longest pause between two writes.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class LargeValuesClient:
         max_bytes: int,
         keys: int,
         min_bytes: int = 1,
+        pause_us: int = PAUSE_US,
     ) -> None:
         self._servers = servers
         self._dial = dial
@@ -47,6 +49,7 @@ class LargeValuesClient:
         self._min_bytes = min_bytes
         self._max_bytes = max_bytes
         self._keys = keys
+        self._pause_us = pause_us
         self._stream: Stream | None = None
         self._waits = False
         self._stopped = False
@@ -89,11 +92,11 @@ class LargeValuesClient:
         """The server has answered, whatever that is."""
         if data.endswith(b"\n"):
             self._waits = False
-            pause = self._rng.randrange(1, PAUSE_US)
+            pause = self._rng.randrange(1, self._pause_us)
             self._scheduler.after(pause, partial(self._write, self._stream))
 
     def connection_lost(self) -> None:
         """The connection could not be made, or has broken."""
         self._stream = None
         self._waits = False
-        self._scheduler.after(self._rng.randrange(1, PAUSE_US), self.start)
+        self._scheduler.after(self._rng.randrange(1, self._pause_us), self.start)

@@ -3,7 +3,8 @@
 The fault model:
 
 1. A message between servers is lost, or comes twice, each with some probability; each copy takes
-   a time of its own, so messages overtake each other; now and then one takes very long.
+   a time of its own, so messages overtake each other; now and then one takes very long. A link can
+   be slow: then each takes so much longer.
 2. A link from one server to another can be cut, in that direction only. What is on its way when
    it is cut is lost, unless the link is mended before it arrives.
 3. A client's connection is a stream: bytes arrive in order, now and then in two pieces, until it
@@ -72,6 +73,7 @@ class Network:
         self._rng = rng
         self._trace = trace
         self._cuts: Counter[Link] = Counter()
+        self._delays: dict[Link, int] = {}
 
     def send(
         self,
@@ -96,7 +98,7 @@ class Network:
                 deliver(sender, decode_message(data))
 
         for _ in range(2 if self._rng.random() < faults.duplication else 1):
-            self._scheduler.after(self.latency(), arrive)
+            self._scheduler.after(self.latency() + self._delays.get((sender, to), 0), arrive)
 
     def latency(self) -> int:
         """The time that one message or one piece of a stream takes."""
@@ -123,9 +125,14 @@ class Network:
         """Undoes one `cut`; does nothing if all was healed since."""
         self._cuts.subtract(link for link in links if self._cuts[link])
 
+    def slow_down(self, links: Iterable[Link], delay_us: int) -> None:
+        """From now on each message takes so much longer on these links."""
+        self._delays.update(dict.fromkeys(links, delay_us))
+
     def heal(self) -> None:
         """Mends all links."""
         self._cuts.clear()
+        self._delays.clear()
 
 
 def links_between(side: set[NodeId], other: set[NodeId]) -> list[Link]:

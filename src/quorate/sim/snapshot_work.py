@@ -18,7 +18,7 @@ from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.errors import InvariantError
-from quorate.storage.errors import DiskFullError
+from quorate.storage.errors import CorruptionError, DiskFullError
 from quorate.storage.snapshot_chunks import read_chunk, write_chunk
 from quorate.storage.snapshots import SnapshotPart, Snapshots, StoredSnapshot
 
@@ -149,7 +149,12 @@ class SnapshotWork:
         self._node.snapshot_written(stored, self._clock.now)
 
     def _read(self, chunk: ChunkToSend) -> _Action:
-        envelope = read_chunk(self._files, chunk)
+        try:
+            envelope = read_chunk(self._files, chunk)
+        except CorruptionError:
+            self._happened["damaged snapshots replaced"] += 1
+            index = chunk.request.snapshot.index
+            return lambda: self._node.snapshot_damaged(index, self._clock.now)
         return partial(self._send, envelope) if envelope is not None else lambda: None
 
     def _receive(self, chunk: ReceivedChunk) -> _Action:

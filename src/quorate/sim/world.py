@@ -27,6 +27,7 @@ from quorate.sim.draws import (
     CLOCK_RATES,
     draw_client_settings,
     draw_network_faults,
+    draw_sending_factor,
     draw_server_settings,
 )
 from quorate.sim.errors import LivenessError
@@ -100,7 +101,7 @@ class World:
             self._scheduler, self._fork(), draw_network_faults(rng), self._trace
         )
         self._history = History()
-        self._server_settings = draw_server_settings(rng)
+        self._server_settings = draw_server_settings(rng, sending_factor=draw_sending_factor(seed))
         self._servers = self._build_servers()
         self._invariants = Invariants(list(self._servers.values()))
         self._clients = self._build_clients()

@@ -7,8 +7,14 @@ from quorate.storage.snapshots import Snapshots
 
 
 def read_chunk(files: Snapshots, chunk: ChunkToSend) -> Envelope | None:
-    """The message with a piece of a snapshot; None if that snapshot is gone."""
+    """The message with a piece of a snapshot; None if that snapshot is gone.
+
+    Raises:
+        CorruptionError: the core doubted that snapshot, and it is damaged.
+    """
     request = chunk.request
+    if chunk.is_doubted:
+        files.check(request.snapshot.index)
     data = files.read(request.snapshot.index, request.offset, chunk.length)
     if data is None:
         return None

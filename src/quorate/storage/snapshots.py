@@ -135,8 +135,8 @@ class _Incoming(NamedTuple):
 class Snapshots:
     """The snapshots of an open data directory, for one thread at a time.
 
-    It need not be the thread of the log. A `StorageError` from any method but a `DiskFullError`
-    ends the store's life.
+    It need not be the thread of the log. A `StorageError` from any method but a `DiskFullError`,
+    and but from `check`, ends the store's life.
 
     Args:
         disk: the directory.
@@ -262,6 +262,21 @@ class Snapshots:
             if complete is not None and complete.stored.metadata.index == index:
                 return complete.file.read_at(offset, length)
         return None
+
+    def check(self, index: int) -> None:
+        """Read the whole of the newest snapshot or of the one before it, if it is not gone.
+
+        Args:
+            index: which one, by the last entry that it covers.
+
+        Raises:
+            CorruptionError: the file is not what was written. That ends no life: the state is in
+                memory, and another snapshot can take its place.
+        """
+        for complete in (self._newest, self._previous):
+            if complete is not None and complete.stored.metadata.index == index:
+                location = self._disk.location(_final_name(complete.stored.metadata))
+                check_snapshot(complete.file, location)
 
     def sections(self) -> Generator[bytes, None, None]:
         """The sections of the newest snapshot, read from the disk one by one.
