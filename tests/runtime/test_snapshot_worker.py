@@ -178,7 +178,9 @@ def test_a_doubted_snapshot_is_checked_before_it_is_sent(
             request = InstallSnapshot(1, 1, metadata(7), 700, 0, b"")
             doubted = ChunkToSend(NodeId(3), request, 100, is_doubted=True)
             working.worker.read(doubted)
-            assert (await working.told.get())[:2] == ("read", 0)
+            read, envelope = await working.told.get()
+            assert read == "read"
+            assert isinstance(envelope, Envelope)
             (name,) = [name for name in disk.names() if name.endswith(".snapshot")]
             disk.open(name).write_at(300, b"damage")
             working.worker.read(doubted)

@@ -257,8 +257,6 @@ def start_kv_server(
             raft=settings,
             sessions=session_limits or SessionLimits(),
             # The course looks at the log 20 ms after the last write, and the bound is tiny.
-            snapshots=SnapshotSettings(
-                max_raft_state=max_raft_state, pause_us=0, sending_factor=1
-            ),
+            snapshots=SnapshotSettings(max_raft_state=max_raft_state, pause_us=0, sending_factor=1),
         ),
     )

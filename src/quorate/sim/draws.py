@@ -80,7 +80,7 @@ def draw_sending_factor(seed: int) -> int:
 
     From chances of its own, so that each world has what it had before there was this choice.
     """
-    return random.Random(f"sending factor of {seed}").choice((1, 3, 8, 8))
+    return random.Random(f"sending factor of {seed}").choice((1, 1, 3, 8))
 
 
 def draw_client_settings(rng: random.Random) -> ClientSettings:
