@@ -47,7 +47,7 @@ class ClientConnection(Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of what was sent the client's socket has not taken."""
+        """How much is kept of what was sent and the client's socket has not taken."""
 
     def close_when_sent(self) -> None:
         """Ends the connection after what was sent."""
@@ -273,9 +273,7 @@ class Driver:
         while True:
             ready = self._node.take_ready(monotonic_us())
             self._send_messages(ready.messages)
-            for connection, data in ready.replies:
-                if connection in self._clients:
-                    self._clients[connection].send(data)
+            self._send_replies(ready.replies)
             for connection in ready.closing:
                 if connection in self._clients:
                     self._clients[connection].close_when_sent()
@@ -291,6 +289,14 @@ class Driver:
         self._leadership.note()
         self._resume_clients()
         self._set_timer()
+
+    def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
+        """Sends replies, and keeps none of them until the last is sent: there may be many long."""
+        replies.reverse()
+        while replies:
+            connection, data = replies.pop()
+            if connection in self._clients:
+                self._clients[connection].send(data)
 
     def _serve_snapshots(self, ready: NodeReady) -> None:
         if ready.snapshot_part is not None:
