@@ -4,7 +4,8 @@ Two things stay for as long as a client likes: replies that it does not take in,
 which it does not send the rest. Each connection has bounds of its own, but there may be thousands
 of connections, so there is one bound for all of them on each of the two. When it is reached,
 whoever takes part of it up gets nothing more until there is room again; and a client that does not
-move meanwhile is given up, so that it holds up nobody else for long.
+move meanwhile is given up, so that it holds up nobody else for long. There is one bound, too, on
+the requests that are not answered, the fewest of which wait for a client.
 
 A client that is slow, but moves, is waited for.
 """
@@ -34,6 +35,7 @@ class ClientMemory:
 
     def __init__(self, limits: NodeLimits) -> None:
         self._limits = limits
+        self._pending_bytes = 0
         self._reply_bytes = 0
         self._blocked_bytes = 0
         self._handed_out = 0
@@ -110,6 +112,19 @@ class ClientMemory:
         known.size = size
 
     # ------------------------------------------------------------------ requests
+
+    @property
+    def is_full_of_requests(self) -> bool:
+        """Whether who has something unanswered should have that answered first."""
+        return self._pending_bytes >= self._limits.node_pending_bytes
+
+    def pending(self, size: int) -> None:
+        """A request that takes up so many bytes until it is answered was looked at."""
+        self._pending_bytes += size
+
+    def no_longer_pending(self, size: int) -> None:
+        """One of that size is answered, or nobody waits for it any more."""
+        self._pending_bytes -= size
 
     def incomplete(self, connection: int, size: int, now: int) -> None:
         """So many bytes are kept of a request of which this client has yet to send the rest."""
