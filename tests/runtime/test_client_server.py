@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quorate.node.limits import NodeLimits
+from quorate.runtime.driver import MAX_UNTAKEN_BYTES, READ_BYTES, SLICE_BYTES
 from quorate.wire.resp_client import encode_command
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ async def until_at_rest(server: LoopServer) -> None:
 @contextlib.asynccontextmanager
 async def raw_client(server: LoopServer) -> AsyncIterator[socket.socket]:
     """A socket of which nothing is read unless the test reads."""
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
+    with socket.socket() as client:
         client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", server.port))
         yield client
 
 
@@ -132,5 +134,38 @@ def test_who_leaves_without_reading_leaves_nothing_behind(
             before = await come_and_go(server)
             assert await come_and_go(server) < before + MIB // 2
             assert server.failure is None
+
+    run_on_loop(test)
+
+
+# --------------------------------------------------------------------- requests
+
+
+def test_what_was_read_and_not_taken_in_is_bounded_for_all_clients_together(
+    new_server: NewServer, run_on_loop: Run, traced: Callable[[], int]
+) -> None:
+    limits = NodeLimits(connection_pending=10, node_output_bytes=MIB, stalled_client_us=100_000_000)
+
+    async def test() -> None:
+        async with new_server(limits=limits) as server, contextlib.AsyncExitStack() as stack:
+            await set_large(server)
+            clients = [await stack.enter_async_context(raw_client(server)) for _ in range(250)]
+            await until_at_rest(server)
+            before = traced()
+            for _ in range(3):
+                for client in clients:
+                    with contextlib.suppress(BlockingIOError):
+                        client.send(GET_LARGE * (READ_BYTES // len(GET_LARGE)))
+                await until_at_rest(server)
+            # Besides, each has the requests of a slice, about seven times as large when parsed.
+            parsed = len(clients) * 10 * SLICE_BYTES
+            assert MAX_UNTAKEN_BYTES < traced() - before < MAX_UNTAKEN_BYTES + parsed
+            # Others are read from all the same, and what is long comes by small pieces.
+            reader, writer = await server.connect()
+            writer.write(encode_command("SET", "k", b"v" * (MIB - 1)))
+            writer.write(encode_command("APPEND", "k", b"v"))
+            assert await reader.readline() == b"+OK\r\n"
+            assert await reader.readline() == b":%d\r\n" % MIB
+            writer.close()
 
     run_on_loop(test)

@@ -10,7 +10,7 @@ LINGER_S = 1.0
 """How long what a client still sends is taken and dropped after its connection has ended."""
 
 
-class ClientProtocol(asyncio.Protocol):
+class ClientProtocol(asyncio.BufferedProtocol):
     """One client. The driver is the only one who talks to it."""
 
     def __init__(self, driver: Driver) -> None:
@@ -33,10 +33,14 @@ class ClientProtocol(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)
         self._connection = self._driver.client_connected(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where to read to; the driver knows how much."""
+        return self._driver.read_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
         """The client has sent something."""
         if not self._closing:
-            self._driver.client_data(self._connection, data)
+            self._driver.client_data(self._connection, nbytes)
 
     def eof_received(self) -> bool:
         """The client sends no more. It may still read, so what is pending is answered first."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -30,6 +30,13 @@ SLICE_BYTES = 4 * 1024
 """What a client has sent is taken in by so many bytes, and the clock looked at after each.
 
 What is left when the time is over goes by slices too, one of each client in turn.
+"""
+READ_BYTES = 256 * 1024
+"""So much is read from a client at a time, before any limit is looked at."""
+MAX_UNTAKEN_BYTES = 16 * 1024 * 1024
+"""When so much was read from all clients and not taken in, no more than a slice is read at a time.
+
+So whoever comes is served all the same, and what thousands send at once stays in the system.
 """
 UNSENT_PERIOD_US = 100_000
 """How often it is looked at most how far clients have come that are behind with reading."""
@@ -136,7 +143,9 @@ class Driver:
         self._unsent_reported_us = 0
         self._given_up = 0
         self._complained_us = -COMPLAINT_PERIOD_US
-        self._untaken: dict[int, memoryview] = {}
+        self._read_buffer = memoryview(bytearray(READ_BYTES))
+        self._untaken: dict[int, memoryview] = {}  # each of a chunk that is kept as a whole
+        self._untaken_bytes = 0  # of these chunks
         self._clients_until_us = 0
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -162,20 +171,28 @@ class Driver:
         self._schedule_turn()
         return connection
 
-    def client_data(self, connection: int, data: bytes) -> None:
-        """A client has sent something."""
+    def read_buffer(self) -> memoryview:
+        """Where to read to from any client; `client_data` has to follow at once."""
+        room = MAX_UNTAKEN_BYTES - self._untaken_bytes
+        if room >= READ_BYTES:
+            return self._read_buffer
+        return self._read_buffer[: max(room, SLICE_BYTES)]
+
+    def client_data(self, connection: int, size: int) -> None:
+        """A client has sent something: so many bytes, which are in the buffer for it."""
         now = monotonic_us()
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
         assert connection not in self._untaken, "nothing is read from a client that is paused"
-        rest = memoryview(data)
+        rest = self._read_buffer[:size]
         while rest and now < self._clients_until_us:
             rest = self._take_slice(connection, rest, now)
             if self._node.is_congested(connection):
                 break
             now = monotonic_us()
         if rest:
-            self._untaken[connection] = rest
+            self._untaken[connection] = memoryview(bytes(rest))
+            self._untaken_bytes += len(rest)
         if rest or self._node.is_congested(connection):
             self._pause(connection)
         self._schedule_turn()
@@ -200,7 +217,7 @@ class Driver:
         self._clients.pop(connection, None)
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
-        self._untaken.pop(connection, None)
+        self._drop_untaken(connection)
 
     # ------------------------------------------------------------------ peers and disk
 
@@ -333,11 +350,19 @@ class Driver:
         )
         while takeable and (now := monotonic_us()) < until:
             connection = takeable.popleft()
-            rest = self._take_slice(connection, self._untaken.pop(connection), now)
+            data = self._untaken.pop(connection)
+            rest = self._take_slice(connection, data, now)
             if rest:
                 self._untaken[connection] = rest  # behind the others
                 if not self._node.is_congested(connection):
                     takeable.append(connection)
+            else:
+                self._untaken_bytes -= _size_of_chunk(data)
+
+    def _drop_untaken(self, connection: int) -> None:
+        data = self._untaken.pop(connection, None)
+        if data is not None:
+            self._untaken_bytes -= _size_of_chunk(data)
 
     def _take_slice(self, connection: int, data: memoryview, now: int) -> memoryview:
         """Takes in the beginning of what a client has sent; returns the rest."""
@@ -359,7 +384,7 @@ class Driver:
         for connection in connections:
             self._behind.pop(connection, None)
             self._paused.pop(connection, None)
-            self._untaken.pop(connection, None)
+            self._drop_untaken(connection)
         for client in clients:
             client.abort()
         self._given_up += len(clients)
@@ -412,3 +437,8 @@ class Driver:
         if not self._stopped:
             self._node.wake(monotonic_us())
             self._schedule_turn()
+
+
+def _size_of_chunk(part: memoryview) -> int:
+    """Of the whole that it is a part of, and keeps."""
+    return len(cast(bytes, part.obj))
