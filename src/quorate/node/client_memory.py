@@ -31,11 +31,16 @@ class _Unsent(msgspec.Struct):
 
 
 class ClientMemory:
-    """The books on what is kept for the clients of one node, by connection id."""
+    """The books on what is kept for the clients of one node, by connection id.
+
+    Attributes:
+        pending_bytes: what all requests that are not answered take up. Whoever looks at one, or
+            answers it, counts it here himself: this is done with each.
+    """
 
     def __init__(self, limits: NodeLimits) -> None:
         self._limits = limits
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         self._reply_bytes = 0
         self._blocked_bytes = 0
         self._handed_out = 0
@@ -116,15 +121,7 @@ class ClientMemory:
     @property
     def is_full_of_requests(self) -> bool:
         """Whether who has something unanswered should have that answered first."""
-        return self._pending_bytes >= self._limits.node_pending_bytes
-
-    def pending(self, size: int) -> None:
-        """A request that takes up so many bytes until it is answered was looked at."""
-        self._pending_bytes += size
-
-    def no_longer_pending(self, size: int) -> None:
-        """One of that size is answered, or nobody waits for it any more."""
-        self._pending_bytes -= size
+        return self.pending_bytes >= self._limits.node_pending_bytes
 
     def incomplete(self, connection: int, size: int, now: int) -> None:
         """So many bytes are kept of a request of which this client has yet to send the rest."""

@@ -92,7 +92,7 @@ class Connection:
             or (self._output_bytes > 0 and self._memory.takes_no_more)
             or len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
-            or (bool(self._slots) and self._memory.is_full_of_requests)
+            or (self._memory.is_full_of_requests and bool(self._slots))
         )
 
     @property
@@ -156,14 +156,14 @@ class Connection:
         slot.reply = reply
         self._slots.append(slot)
         self.pending_bytes += ANSWER_BYTES
-        self._memory.pending(ANSWER_BYTES)
+        self._memory.pending_bytes += ANSWER_BYTES
 
     def new_slot(self, request: Request, *, size: int, deadline: int) -> Slot:
         """A place for the reply to a request that takes its time."""
         slot = Slot(self, type(request), size=size, deadline=deadline)
         self._slots.append(slot)
         self.pending_bytes += size
-        self._memory.pending(size)
+        self._memory.pending_bytes += size
         return slot
 
     def next_ready_read(self) -> Slot | None:
@@ -220,7 +220,7 @@ class Connection:
             slot = slots.popleft()
             if slot.kind is Immediate:
                 self.pending_bytes -= slot.size
-                self._memory.no_longer_pending(slot.size)
+                self._memory.pending_bytes -= slot.size
         if size:
             self._became_sendable(size)
 

@@ -130,7 +130,7 @@ class Gateway:
             self._dirty.pop(connection_id, None)
             self._want_room.pop(connection_id, None)
             for slot in connection.waiting_slots():
-                self._memory.no_longer_pending(slot.size)
+                self._memory.pending_bytes -= slot.size
                 self._unanswered.pop(slot, None)
             connection.drop()
             self._memory.forget(connection_id, now)
@@ -252,7 +252,7 @@ class Gateway:
             slot.read = pending.read
             self._dirty[slot.connection.id] = slot.connection
         else:
-            self._memory.no_longer_pending(slot.size)
+            self._memory.pending_bytes -= slot.size
 
     # ------------------------------------------------------------------ what comes out
 
@@ -361,13 +361,13 @@ class Gateway:
                 self._settled(slot)
             case None:
                 # It is the first of the backlog: whatever was before it came earlier.
-                self._memory.no_longer_pending(slot.size)
+                self._memory.pending_bytes -= slot.size
                 slot.connection.skip_backlog(read_refusal if slot.kind is Read else write_refusal)
                 self._dirty[slot.connection.id] = slot.connection
 
     def _settled(self, slot: Slot) -> None:
         self._unanswered.pop(slot, None)
-        self._memory.no_longer_pending(slot.size)
+        self._memory.pending_bytes -= slot.size
         connection = slot.connection
         if connection.id in self._connections:
             connection.settled(slot)
@@ -410,5 +410,5 @@ class Gateway:
             assert slot.read is not None
             result = slot.read.reply(self._query(slot.read.query))
             slot.reply = encode_reply(result, slot.protocol)
-            self._memory.no_longer_pending(slot.size)
+            self._memory.pending_bytes -= slot.size
             connection.settled(slot)
