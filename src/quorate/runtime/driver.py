@@ -143,7 +143,7 @@ class Driver:
         self._unsent_reported_us = 0
         self._given_up = 0
         self._complained_us = -COMPLAINT_PERIOD_US
-        self._read_buffer = memoryview(bytearray(READ_BYTES))
+        self._read_buffer = self._offered = memoryview(bytearray(READ_BYTES))
         self._untaken: dict[int, memoryview] = {}  # each of a chunk that is kept as a whole
         self._untaken_bytes = 0  # of these chunks
         self._clients_until_us = 0
@@ -173,10 +173,7 @@ class Driver:
 
     def read_buffer(self) -> memoryview:
         """Where to read to from any client; `client_data` has to follow at once."""
-        room = MAX_UNTAKEN_BYTES - self._untaken_bytes
-        if room >= READ_BYTES:
-            return self._read_buffer
-        return self._read_buffer[: max(room, SLICE_BYTES)]
+        return self._offered
 
     def client_data(self, connection: int, size: int) -> None:
         """A client has sent something: so many bytes, which are in the buffer for it."""
@@ -185,14 +182,14 @@ class Driver:
             self._clients_until_us = now + CLIENT_TIME_US
         assert connection not in self._untaken, "nothing is read from a client that is paused"
         rest = self._read_buffer[:size]
-        while rest and now < self._clients_until_us:
+        while now < self._clients_until_us:
             rest = self._take_slice(connection, rest, now)
-            if self._node.is_congested(connection):
+            if not rest or self._node.is_congested(connection):
                 break
             now = monotonic_us()
         if rest:
             self._untaken[connection] = memoryview(bytes(rest))
-            self._untaken_bytes += len(rest)
+            self._count_untaken(len(rest))
         if rest or self._node.is_congested(connection):
             self._pause(connection)
         self._schedule_turn()
@@ -357,12 +354,17 @@ class Driver:
                 if not self._node.is_congested(connection):
                     takeable.append(connection)
             else:
-                self._untaken_bytes -= _size_of_chunk(data)
+                self._count_untaken(-_size_of_chunk(data))
 
     def _drop_untaken(self, connection: int) -> None:
         data = self._untaken.pop(connection, None)
         if data is not None:
-            self._untaken_bytes -= _size_of_chunk(data)
+            self._count_untaken(-_size_of_chunk(data))
+
+    def _count_untaken(self, change: int) -> None:
+        self._untaken_bytes += change
+        room = MAX_UNTAKEN_BYTES - self._untaken_bytes
+        self._offered = self._read_buffer[: max(room, SLICE_BYTES)]
 
     def _take_slice(self, connection: int, data: memoryview, now: int) -> memoryview:
         """Takes in the beginning of what a client has sent; returns the rest."""
