@@ -4,7 +4,8 @@ Two things stay for as long as a client likes: replies that it does not take in,
 which it does not send the rest. Each connection has bounds of its own, but there may be thousands
 of connections, so there is one bound for all of them on each of the two. When it is reached,
 whoever takes part of it up gets nothing more until there is room again; and a client that does not
-move meanwhile is given up, so that it holds up nobody else for long.
+move meanwhile is given up, so that it holds up nobody else for long. There is one bound, too, on
+the requests that are not answered, the fewest of which wait for a client.
 
 A client that is slow, but moves, is waited for.
 """
@@ -30,10 +31,16 @@ class _Unsent(msgspec.Struct):
 
 
 class ClientMemory:
-    """The books on what is kept for the clients of one node, by connection id."""
+    """The books on what is kept for the clients of one node, by connection id.
+
+    Attributes:
+        pending_bytes: what all requests that are not answered take up. Whoever looks at one, or
+            answers it, counts it here himself: this is done with each.
+    """
 
     def __init__(self, limits: NodeLimits) -> None:
         self._limits = limits
+        self.pending_bytes = 0
         self._reply_bytes = 0
         self._blocked_bytes = 0
         self._handed_out = 0
@@ -110,6 +117,11 @@ class ClientMemory:
         known.size = size
 
     # ------------------------------------------------------------------ requests
+
+    @property
+    def is_full_of_requests(self) -> bool:
+        """Whether who has something unanswered should have that answered first."""
+        return self.pending_bytes >= self._limits.node_pending_bytes
 
     def incomplete(self, connection: int, size: int, now: int) -> None:
         """So many bytes are kept of a request of which this client has yet to send the rest."""

@@ -11,7 +11,7 @@ from collections import deque
 
 from quorate.node.client_memory import ClientMemory
 from quorate.node.limits import NodeLimits
-from quorate.node.requests import Call, Read, Request, Write
+from quorate.node.requests import ANSWER_BYTES, Call, Immediate, Read, Request, Write
 from quorate.wire.resp_parser import RequestParser
 from quorate.wire.resp_reply import RespVersion
 
@@ -21,8 +21,9 @@ class Slot:
 
     Attributes:
         connection: where the reply goes.
-        kind: of the request; those of different kinds wait for each other.
-        size: how many bytes of arguments it keeps pending.
+        kind: of the request; those of different kinds wait for each other, but what is answered
+            immediately waits only to be sent.
+        size: how many bytes it takes up until it is answered, or, if it was immediately, sent.
         deadline: when the request is given up, in microseconds.
         protocol: of the reply, as it was when the request came.
         read: a read that may be served, once it may. It is when its reply can be sent, since a
@@ -33,7 +34,7 @@ class Slot:
     __slots__ = ("connection", "deadline", "kind", "protocol", "read", "reply", "size")
 
     def __init__(
-        self, connection: "Connection", kind: type[Request], *, size: int, deadline: int
+        self, connection: "Connection", kind: type[Request | Immediate], *, size: int, deadline: int
     ) -> None:
         self.connection = connection
         self.kind = kind
@@ -57,7 +58,7 @@ class Connection:
             connection ends; None as long as more may come.
         backlog: requests that must wait for earlier ones, with their slots.
         running: how many requests of each kind were begun and are not answered.
-        pending_bytes: bytes of arguments of all that is not answered.
+        pending_bytes: what all that is not answered takes up.
         is_writable: whether the client's socket has taken all its replies; if not, nothing more is
             begun.
         closing: no more requests are taken; the connection ends when all is answered.
@@ -71,7 +72,7 @@ class Connection:
         self.unread: deque[list[bytes]] = deque()
         self.last_words: bytes | None = None
         self.backlog: deque[tuple[Request, Slot]] = deque()
-        self.running: dict[type[Request], int] = {Read: 0, Write: 0, Call: 0}
+        self.running: dict[type[Request | Immediate], int] = {Read: 0, Write: 0, Call: 0}
         self.pending_bytes = 0
         self.is_writable = True
         self.closing = False
@@ -91,6 +92,7 @@ class Connection:
             or (self._output_bytes > 0 and self._memory.takes_no_more)
             or len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
+            or (self._memory.is_full_of_requests and bool(self._slots))
         )
 
     @property
@@ -150,15 +152,18 @@ class Connection:
             self._output.append(reply)
             self._became_sendable(len(reply))
             return
-        slot = Slot(self, Read, size=0, deadline=0)
+        slot = Slot(self, Immediate, size=ANSWER_BYTES, deadline=0)
         slot.reply = reply
         self._slots.append(slot)
+        self.pending_bytes += ANSWER_BYTES
+        self._memory.pending_bytes += ANSWER_BYTES
 
     def new_slot(self, request: Request, *, size: int, deadline: int) -> Slot:
         """A place for the reply to a request that takes its time."""
         slot = Slot(self, type(request), size=size, deadline=deadline)
         self._slots.append(slot)
         self.pending_bytes += size
+        self._memory.pending_bytes += size
         return slot
 
     def next_ready_read(self) -> Slot | None:
@@ -177,8 +182,12 @@ class Connection:
 
     def waiting_slots(self) -> list[Slot]:
         """The slots of requests that are not under way: nothing more will be heard of them."""
-        ready = [slot for slot in self._slots if slot.read is not None and slot.reply is None]
-        return [slot for _, slot in self.backlog] + ready
+        settled = [
+            slot
+            for slot in self._slots
+            if slot.kind is Immediate or (slot.read is not None and slot.reply is None)
+        ]
+        return [slot for _, slot in self.backlog] + settled
 
     def drop(self) -> None:
         """The client has gone; what is under way is not waited for."""
@@ -208,7 +217,10 @@ class Connection:
         while slots and (reply := slots[0].reply) is not None:
             self._output.append(reply)
             size += len(reply)
-            slots.popleft()
+            slot = slots.popleft()
+            if slot.kind is Immediate:
+                self.pending_bytes -= slot.size
+                self._memory.pending_bytes -= slot.size
         if size:
             self._became_sendable(size)
 

@@ -20,7 +20,7 @@ from quorate.node.connection import Connection, Slot
 from quorate.node.connection_commands import NodeView, answer_locally
 from quorate.node.limits import NodeLimits
 from quorate.node.own_session import OwnSession, PendingWrite
-from quorate.node.requests import Call, CommandError, Read, Request, Write
+from quorate.node.requests import Call, CommandError, Read, Request, Write, pending_bytes
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
 from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
@@ -99,7 +99,6 @@ class Gateway:
         self._unanswered: OrderedDict[Slot, PendingWrite | PendingCall | PendingRead | None] = (
             OrderedDict()
         )
-        self._pending_bytes = 0
         self._wants_snapshot = False
         self._can_submit = False
         self._refusal: bytes | None = None
@@ -131,7 +130,7 @@ class Gateway:
             self._dirty.pop(connection_id, None)
             self._want_room.pop(connection_id, None)
             for slot in connection.waiting_slots():
-                self._pending_bytes -= slot.size
+                self._memory.pending_bytes -= slot.size
                 self._unanswered.pop(slot, None)
             connection.drop()
             self._memory.forget(connection_id, now)
@@ -161,9 +160,7 @@ class Gateway:
 
     def _has_enough(self, connection: Connection) -> bool:
         """Whether what this client has sent already is to be answered first."""
-        node_is_full = self._pending_bytes >= self._limits.node_pending_bytes
-        has_much = bool(connection.unread) or connection.is_full
-        return has_much or (node_is_full and not connection.is_idle)
+        return bool(connection.unread) or connection.is_full
 
     # ------------------------------------------------------------------ requests
 
@@ -205,13 +202,12 @@ class Gateway:
                 connection.closing = True
             return
         request = spec.understand(arguments, self._limits)
-        size = sum(map(len, arguments))
+        size = pending_bytes(arguments)
         # Its time begins here, not when it is begun: who waits for an earlier command of his
         # connection has waited already.
         deadline = now + self._limits.command_timeout_us
         slot = connection.new_slot(request, size=size, deadline=deadline)
         self._unanswered[slot] = None
-        self._pending_bytes += size
         if not connection.backlog and connection.may_begin(request):
             self._begin(request, slot)
         else:
@@ -256,7 +252,7 @@ class Gateway:
             slot.read = pending.read
             self._dirty[slot.connection.id] = slot.connection
         else:
-            self._pending_bytes -= slot.size
+            self._memory.pending_bytes -= slot.size
 
     # ------------------------------------------------------------------ what comes out
 
@@ -335,10 +331,10 @@ class Gateway:
         A read that may be served has no deadline any more. This needs none either: who is held up
         has something unanswered, and there is a turn when that is answered.
         """
-        if self._pending_bytes < self._limits.node_pending_bytes:
+        if not self._memory.is_full_of_requests:
             return
         for connection_id in self._memory.stalled(now):
-            if self._pending_bytes < self._limits.node_pending_bytes:
+            if not self._memory.is_full_of_requests:
                 break
             if self._connections[connection_id].pending_bytes:
                 self.close_connection(connection_id, now)
@@ -365,13 +361,13 @@ class Gateway:
                 self._settled(slot)
             case None:
                 # It is the first of the backlog: whatever was before it came earlier.
-                self._pending_bytes -= slot.size
+                self._memory.pending_bytes -= slot.size
                 slot.connection.skip_backlog(read_refusal if slot.kind is Read else write_refusal)
                 self._dirty[slot.connection.id] = slot.connection
 
     def _settled(self, slot: Slot) -> None:
         self._unanswered.pop(slot, None)
-        self._pending_bytes -= slot.size
+        self._memory.pending_bytes -= slot.size
         connection = slot.connection
         if connection.id in self._connections:
             connection.settled(slot)
@@ -414,5 +410,5 @@ class Gateway:
             assert slot.read is not None
             result = slot.read.reply(self._query(slot.read.query))
             slot.reply = encode_reply(result, slot.protocol)
-            self._pending_bytes -= slot.size
+            self._memory.pending_bytes -= slot.size
             connection.settled(slot)

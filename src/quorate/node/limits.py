@@ -18,11 +18,10 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
         max_connections: of clients.
         connection_pending: unanswered commands of one connection, from which on no more is read
             from it.
-        connection_pending_bytes: the same in bytes of their arguments.
+        connection_pending_bytes: the same in bytes that they take up: `requests.pending_bytes`.
         connection_output_bytes: replies of one connection that were not handed to its socket, from
             which on no further command of it is looked at or begun, and no read answered.
-        node_pending_bytes: bytes of arguments of unanswered commands, for all connections of
-            the node together.
+        node_pending_bytes: likewise, for all connections of the node together.
         node_output_bytes: replies that were made and not taken by sockets, for all connections of
             the node together, from which on no read is answered.
         node_incomplete_bytes: bytes of requests that have not arrived completely, for all

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import NodeId
@@ -27,6 +27,13 @@ SLICE_BYTES = 4 * 1024
 """What a client has sent is taken in by so many bytes, and the clock looked at after each.
 
 What is left when the time is over goes by slices too, one of each client in turn.
+"""
+READ_BYTES = 256 * 1024
+"""So much is read from a client at a time, before any limit is looked at."""
+MAX_UNTAKEN_BYTES = 16 * 1024 * 1024
+"""When so much was read from all clients and not taken in, no more than a slice is read at a time.
+
+So whoever comes is served all the same, and what thousands send at once stays in the system.
 """
 UNSENT_PERIOD_US = 100_000
 """How often it is looked at most how far clients have come that are behind with reading."""
@@ -44,7 +51,7 @@ class ClientConnection(Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of what was sent the client's socket has not taken."""
+        """How much is kept of what was sent and the client's socket has not taken."""
 
     def close_when_sent(self) -> None:
         """Ends the connection after what was sent."""
@@ -133,7 +140,9 @@ class Driver:
         self._unsent_reported_us = 0
         self._given_up = 0
         self._complained_us = -COMPLAINT_PERIOD_US
-        self._untaken: dict[int, memoryview] = {}
+        self._read_buffer = self._offered = memoryview(bytearray(READ_BYTES))
+        self._untaken: dict[int, memoryview] = {}  # each of a chunk that is kept as a whole
+        self._untaken_bytes = 0  # of these chunks
         self._clients_until_us = 0
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -159,20 +168,25 @@ class Driver:
         self._schedule_turn()
         return connection
 
-    def client_data(self, connection: int, data: bytes) -> None:
-        """A client has sent something."""
+    def read_buffer(self) -> memoryview:
+        """Where to read to from any client; `client_data` has to follow at once."""
+        return self._offered
+
+    def client_data(self, connection: int, size: int) -> None:
+        """A client has sent something: so many bytes, which are in the buffer for it."""
         now = monotonic_us()
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
         assert connection not in self._untaken, "nothing is read from a client that is paused"
-        rest = memoryview(data)
-        while rest and now < self._clients_until_us:
+        rest = self._read_buffer[:size]
+        while now < self._clients_until_us:
             rest = self._take_slice(connection, rest, now)
-            if self._node.is_congested(connection):
+            if not rest or self._node.is_congested(connection):
                 break
             now = monotonic_us()
         if rest:
-            self._untaken[connection] = rest
+            self._untaken[connection] = memoryview(bytes(rest))
+            self._count_untaken(len(rest))
         if rest or self._node.is_congested(connection):
             self._pause(connection)
         self._schedule_turn()
@@ -197,7 +211,7 @@ class Driver:
         self._clients.pop(connection, None)
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
-        self._untaken.pop(connection, None)
+        self._drop_untaken(connection)
 
     # ------------------------------------------------------------------ peers and disk
 
@@ -276,9 +290,7 @@ class Driver:
         while True:
             ready = self._node.take_ready(monotonic_us())
             self._send_messages(ready.messages)
-            for connection, data in ready.replies:
-                if connection in self._clients:
-                    self._clients[connection].send(data)
+            self._send_replies(ready.replies)
             for connection in ready.closing:
                 if connection in self._clients:
                     self._clients[connection].close_when_sent()
@@ -294,6 +306,14 @@ class Driver:
         self._leadership.note()
         self._resume_clients()
         self._set_timer()
+
+    def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
+        """Sends replies, and keeps none of them until the last is sent: there may be many long."""
+        replies.reverse()
+        while replies:
+            connection, data = replies.pop()
+            if connection in self._clients:
+                self._clients[connection].send(data)
 
     def _serve_snapshots(self, ready: NodeReady) -> None:
         if ready.snapshot_part is not None:
@@ -330,11 +350,24 @@ class Driver:
         )
         while takeable and (now := monotonic_us()) < until:
             connection = takeable.popleft()
-            rest = self._take_slice(connection, self._untaken.pop(connection), now)
+            data = self._untaken.pop(connection)
+            rest = self._take_slice(connection, data, now)
             if rest:
                 self._untaken[connection] = rest  # behind the others
                 if not self._node.is_congested(connection):
                     takeable.append(connection)
+            else:
+                self._count_untaken(-_size_of_chunk(data))
+
+    def _drop_untaken(self, connection: int) -> None:
+        data = self._untaken.pop(connection, None)
+        if data is not None:
+            self._count_untaken(-_size_of_chunk(data))
+
+    def _count_untaken(self, change: int) -> None:
+        self._untaken_bytes += change
+        room = MAX_UNTAKEN_BYTES - self._untaken_bytes
+        self._offered = self._read_buffer[: max(room, SLICE_BYTES)]
 
     def _take_slice(self, connection: int, data: memoryview, now: int) -> memoryview:
         """Takes in the beginning of what a client has sent; returns the rest."""
@@ -356,7 +389,7 @@ class Driver:
         for connection in connections:
             self._behind.pop(connection, None)
             self._paused.pop(connection, None)
-            self._untaken.pop(connection, None)
+            self._drop_untaken(connection)
         for client in clients:
             client.abort()
         self._given_up += len(clients)
@@ -409,3 +442,8 @@ class Driver:
         if not self._stopped:
             self._node.wake(monotonic_us())
             self._schedule_turn()
+
+
+def _size_of_chunk(part: memoryview) -> int:
+    """Of the whole that it is a part of, and keeps."""
+    return len(cast(bytes, part.obj))
