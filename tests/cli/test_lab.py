@@ -2,6 +2,9 @@
 
 import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -107,6 +110,20 @@ def test_what_a_record_holds_is_not_run_again(run_lab: Lab, tmp_path: Path) -> N
     with Record(path) as record:
         assert {job.seed for job in record.done} == {16, 17}
         assert record.done[BACKUP].failure is not None
+
+
+def test_no_process_is_left_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    # Those on all cores used to wait for jobs for ever, with nobody to give them any.
+    path = tmp_path / "record"
+    command = [sys.executable, "-m", "quorate.cli", "lab", "Figure8", "--count", "200"]
+    with subprocess.Popen([*command, "--record", path], stdout=subprocess.PIPE) as running:
+        while not (path.exists() and path.stat().st_size):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.kill()
+        # They have its output open too, so this comes to its end when the last of them has gone.
+        output, _ = running.communicate(timeout=20)
+    assert b"PASS" not in output
 
 
 def test_a_line_that_an_interruption_cut_off_is_dropped(tmp_path: Path) -> None:

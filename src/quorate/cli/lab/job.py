@@ -1,7 +1,9 @@
 """One run of one scenario, as it is given to a process, recorded and replayed."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 
 import msgspec
@@ -62,8 +64,16 @@ def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome
 
 
 def prepare_worker() -> None:
-    """Begins the life of a process that runs jobs: Ctrl-C is for its parent."""
+    """Begins the life of a process that runs jobs. Ctrl-C is for its parent, with whom it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # it would wait for jobs for ever
 
 
 def prepare_judge() -> None:

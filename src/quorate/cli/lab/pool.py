@@ -74,7 +74,7 @@ def run_on_all_cores(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
 def _in_order_of_completion(
     executor: ProcessPoolExecutor, jobs: Sequence[Job], *, at_once: int
 ) -> Iterator[tuple[Job, Outcome]]:
-    left = iter(jobs)
+    left = _from_both_ends(jobs)
     under_way: dict[Future[Outcome], Job] = {}
     while True:
         while len(under_way) < at_once and (job := next(left, None)) is not None:
@@ -84,3 +84,12 @@ def _in_order_of_completion(
         done, _ = wait(under_way, return_when=FIRST_COMPLETED)
         for future in sorted(done, key=list(under_way).index):
             yield under_way.pop(future), future.result()
+
+
+def _from_both_ends(jobs: Sequence[Job]) -> Iterator[Job]:
+    """The first, the last, the second: long ones are last in the suite, and are to begin early."""
+    left = deque(jobs)
+    while left:
+        yield left.popleft()
+        if left:
+            yield left.pop()
