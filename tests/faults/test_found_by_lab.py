@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -250,6 +251,7 @@ LAB_3 = [
 BUGS = [*LAB_2, *LAB_3]
 
 
+@cache
 def lab_test(name: str, variant: str) -> Run:
     scenario = suite.find(name, variant)
 

@@ -17,6 +17,7 @@ from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.sim.errors import InvariantError
+from quorate.sim.process import Process
 from quorate.sim.server import SimulatedServer
 from quorate.sim.snapshot_work import StateSeen
 
@@ -60,6 +61,7 @@ class Invariants:
         self._servers = servers
         self._leader_of_term: dict[int, NodeId] = {}
         self._committed: list[_Committed] = []
+        self._activities: dict[NodeId, tuple[Process, int]] = {}
         self._seen: dict[NodeId, _Seen] = {}
         self._snapshots: dict[NodeId, SnapshotMetadata] = {}
         self._states: dict[int, tuple[NodeId, bytes]] = {}
@@ -75,12 +77,16 @@ class Invariants:
         return len(self._committed)
 
     def check(self) -> None:
-        """Checks every server that is up.
+        """Checks every server that has done anything since it was last checked.
 
         Raises:
             InvariantError: a property is violated.
         """
         for server in self._servers:
+            activity = server.activity
+            if self._activities.get(server.id) == activity:
+                continue
+            self._activities[server.id] = activity
             if server.node is not None:
                 self._check(server)
                 for state in server.take_states_seen():

@@ -12,9 +12,13 @@ class Process:
 
     Args:
         scheduler: virtual time.
+
+    Attributes:
+        done: how many things it has done.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
+        self.done = 0
         self._scheduler = scheduler
         self._paused_until = 0
         self._waiting: deque[Callable[[], None]] = deque()
@@ -48,5 +52,6 @@ class Process:
             return
         self._is_busy = True
         while self._waiting and not self._is_over and self._scheduler.now >= self._paused_until:
+            self.done += 1
             self._waiting.popleft()()
         self._is_busy = False

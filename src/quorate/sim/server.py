@@ -121,6 +121,11 @@ class SimulatedServer:
         return self.node is not None
 
     @property
+    def activity(self) -> tuple[Process, int]:
+        """Changes whenever it does anything: as long as it is equal, so is all there is of it."""
+        return self._process, self._process.done
+
+    @property
     def has_applied_all(self) -> bool:
         """Whether it runs and has applied its whole log; an entry may yet be added to that."""
         return self.node is not None and self.node.state.last_applied == self.node.raft.last_index
