@@ -129,8 +129,10 @@ class Trio:
 
     def received(self, node: int) -> int:
         """The bytes that a node has of a snapshot that it is being sent."""
-        path = self._directory / f"node-{node}" / RECEIVED
-        return path.stat().st_size if path.exists() else 0
+        try:
+            return (self._directory / f"node-{node}" / RECEIVED).stat().st_size
+        except FileNotFoundError:  # a thread gives it its final name at any moment
+            return 0
 
     def damage_snapshot(self, node: int) -> str:
         """Some bytes of a node's newest snapshot are others from now on; returns its path."""
