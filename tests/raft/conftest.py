@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import pytest
 
-from quorate.raft.configuration import NodeId, configuration_of
+from quorate.raft.configuration import (
+    ChangeRefusal,
+    Configuration,
+    NodeId,
+    configuration_of,
+)
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
@@ -639,6 +644,17 @@ class Cluster:
         self.down.remove(node)
         old = self[node]
         self.servers[node] = self._boot(node, old.disk, slow_disk=old.slow_disk)
+
+    def add(self, node: int) -> None:
+        """A server with an empty disk comes up, which knows of no member yet."""
+        self.servers[node] = self._boot(node, Disk(durable_state(members=0)), slow_disk=False)
+
+    def change(self, node: int, configuration: Configuration) -> Entry | ChangeRefusal:
+        """An operator wants another configuration, and asks one server."""
+        outcome = self[node].raft.change_configuration(configuration, self[node].now)
+        self[node].settle()
+        self.collect()
+        return outcome
 
     def propose(self, node: int, data: bytes = b"x") -> Entry | None:
         """A client's command arrives at one server."""

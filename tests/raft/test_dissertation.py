@@ -1316,14 +1316,6 @@ def test_a_leader_without_a_snapshot_to_send_still_leads_a_follower_that_needs_o
     assert cluster[3].raft.leader == 1
 
 
-def test_messages_of_strangers_are_ignored(new_server: type[Server]) -> None:
-    """Only members of the configuration take part."""
-    server = new_server(settings=PRODUCTION)
-    server.receive(9, heartbeat(5))
-    server.receive(9, RequestVote(1, 5, last_log_index=0, last_log_term=0))
-    assert (server.raft.current_term, server.sent) == (0, [])
-
-
 def test_one_follower_is_enough_when_another_gets_nothing(new_cluster: type[Cluster]) -> None:
     """A half-open link: server 3 hears nothing and its questions change nothing."""
     cluster = new_cluster(3, settings=PRODUCTION)

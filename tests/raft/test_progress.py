@@ -21,7 +21,7 @@ def send(progress: Progress, request_id: int, *, last_index: int, expires_at: in
 
 def pipelining(*, matched: int = 5) -> Progress:
     """A follower whose log is known to match up to some index."""
-    progress = Progress(next_index=matched + 1, now=0)
+    progress = Progress(next_index=matched + 1, now=0, first_id=1)
     send(progress, 1, last_index=matched)
     progress.succeeded(1, match_index=matched)
     assert not progress.probing
@@ -29,7 +29,7 @@ def pipelining(*, matched: int = 5) -> Progress:
 
 
 def test_a_probe_goes_alone_and_next_index_stays() -> None:
-    progress = Progress(next_index=6, now=0)
+    progress = Progress(next_index=6, now=0, first_id=1)
     assert progress.may_send(WINDOW)
     send(progress, 1, last_index=9)
     assert not progress.may_send(WINDOW)
@@ -37,7 +37,7 @@ def test_a_probe_goes_alone_and_next_index_stays() -> None:
 
 
 def test_a_successful_probe_opens_the_window() -> None:
-    progress = Progress(next_index=6, now=0)
+    progress = Progress(next_index=6, now=0, first_id=1)
     send(progress, 1, last_index=9)
     progress.succeeded(1, match_index=9)
     assert (progress.match_index, progress.next_index, progress.probing) == (9, 10, False)
@@ -78,7 +78,7 @@ def test_slots_expire_by_their_own_timers() -> None:
 
 def test_a_lost_probe_goes_on_where_it_was() -> None:
     """Nothing is known to match yet, so there is nothing better to go back to."""
-    progress = Progress(next_index=6, now=0)
+    progress = Progress(next_index=6, now=0, first_id=1)
     send(progress, 1, last_index=9, expires_at=100)
     progress.expire(100)
     assert (progress.probing, progress.next_index) == (True, 6)
@@ -104,7 +104,7 @@ def test_match_index_never_goes_back() -> None:
 
 
 def test_a_refusal_begins_a_new_search_where_the_follower_says() -> None:
-    progress = Progress(next_index=20, now=0)
+    progress = Progress(next_index=20, now=0, first_id=1)
     send(progress, 1, last_index=20)
     progress.failed(1, next_index=8)
     assert (progress.probing, progress.next_index) == (True, 8)
@@ -113,7 +113,7 @@ def test_a_refusal_begins_a_new_search_where_the_follower_says() -> None:
 
 def test_a_search_goes_back_whatever_the_follower_says() -> None:
     """A hint that leads nowhere must not make the leader ask the same for ever."""
-    progress = Progress(next_index=20, now=0)
+    progress = Progress(next_index=20, now=0, first_id=1)
     send(progress, 1, last_index=20)
     progress.failed(1, next_index=25)
     assert progress.next_index == 19
@@ -152,7 +152,7 @@ def test_whatever_is_answered_the_leader_can_always_go_on(
     next_index: int, events: list[tuple[str, int]]
 ) -> None:
     """The window is never exceeded, never stuck, and next_index stays after match_index."""
-    progress = Progress(next_index=next_index, now=0)
+    progress = Progress(next_index=next_index, now=0, first_id=1)
     last_sent: dict[int, int] = {}
     now = request_id = 0
     for event, number in events:

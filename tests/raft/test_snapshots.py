@@ -30,7 +30,7 @@ from quorate.raft.messages import (
 from quorate.raft.ready import ForwardLost, ReadyRead
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
-from quorate.raft.transfer import MAX_PATIENCE, STUCK_AFTER_REPEATS
+from quorate.raft.snapshot_transfer import MAX_PATIENCE, STUCK_AFTER_REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

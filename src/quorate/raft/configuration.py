@@ -1,35 +1,68 @@
 """Who the members of the cluster are, and what a majority of them is.
 
-A configuration is a value: it is replaced, never changed in place.
+A configuration is a value: it is replaced, never changed in place. Those that may follow each other
+in the log differ by one voter at most (dissertation §4.1), so that a majority of the one and a
+majority of the other always have a server in common. Every method here that makes a new
+configuration keeps to that.
 """
 
+import enum
 from collections.abc import Callable, Iterable
 from typing import NewType
 
 import msgspec
 
 NodeId = NewType("NodeId", int)
-"""The number of a server, 1 or more, chosen by the operator and never reused."""
+"""The number of a server, 1 or more, chosen by the operator."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One server of the cluster. Addresses are opaque to Raft.
+    """One server of the cluster. Addresses and data id are opaque to Raft.
 
     Attributes:
         id: the server's number.
         peer_address: where other servers reach it, `HOST:PORT`.
         client_address: where clients reach it, `HOST:PORT`.
+        data_id: of its data directory: a server that has lost its data is another server, since it
+            has forgotten its votes. Empty for one that the cluster was started with, until that is
+            known.
     """
 
     id: NodeId
     peer_address: str = ""
     client_address: str = ""
+    data_id: str = ""
+
+
+class ChangeRefusal(enum.Enum):
+    """Why the leader makes no change of the configuration now; nothing was appended."""
+
+    NOT_LEADER = "this server does not lead"
+    TERM_NOT_COMMITTED = "the leader has not committed an entry of its term yet"
+    CHANGE_UNDER_WAY = "the change before this one is not committed yet"
+    TRANSFER_UNDER_WAY = "leadership is being handed over"
+
+
+class ConfigurationError(ValueError):
+    """There is no such configuration; the text says what is wrong and what to do."""
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
-    """The voting members of the cluster, in the order of their ids."""
+    """The members of the cluster.
+
+    Attributes:
+        voters: those whose majority decides, in the order of their ids. None in what a server knows
+            that has yet to hear of the cluster that it is to join.
+        learners: those that get the log and count for nothing (dissertation §4.2.1), in that order.
+        promoting: the ids of the learners that the leader makes voters as soon as their logs have
+            caught up with its own.
+    """
 
     voters: tuple[Member, ...]
+    learners: tuple[Member, ...] = ()
+    promoting: tuple[NodeId, ...] = ()
+
+    # ------------------------------------------------------------------ majorities
 
     @property
     def voter_ids(self) -> tuple[NodeId, ...]:
@@ -54,9 +87,114 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         descending = sorted((value_of(node) for node in self.voter_ids), reverse=True)
         return descending[self.majority - 1]
 
+    # ------------------------------------------------------------------ members
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All members, voters first."""
+        return self.voters + self.learners
+
     def member(self, node: NodeId) -> Member | None:
         """The member with this id, if there is one."""
-        return next((member for member in self.voters if member.id == node), None)
+        return next((member for member in self.members if member.id == node), None)
+
+    def is_voter(self, node: NodeId) -> bool:
+        """Whether it is a voting member."""
+        return any(member.id == node for member in self.voters)
+
+    # ------------------------------------------------------------------ the next configuration
+
+    def with_learner(self, member: Member, *, promote: bool) -> "Configuration":
+        """With a new member that votes as soon as it has caught up, or, without `promote`, never.
+
+        Raises:
+            ConfigurationError: there is a member of that id.
+        """
+        if self.member(member.id) is not None:
+            raise ConfigurationError(
+                f"there is a member {member.id} already: remove it first, or choose another id"
+            )
+        return Configuration(
+            self.voters,
+            _by_id((*self.learners, member)),
+            (*self.promoting, member.id) if promote else self.promoting,
+        )
+
+    def with_promoting(self, node: NodeId) -> "Configuration":
+        """With a learner that is to vote as soon as it has caught up.
+
+        Raises:
+            ConfigurationError: there is no such learner.
+        """
+        self._learner(node)
+        if node in self.promoting:
+            return self
+        return Configuration(self.voters, self.learners, (*self.promoting, node))
+
+    def with_voter(self, node: NodeId) -> "Configuration":
+        """With a learner made a voter.
+
+        Raises:
+            ConfigurationError: there is no such learner.
+        """
+        learner = self._learner(node)
+        return Configuration(
+            _by_id((*self.voters, learner)),
+            tuple(member for member in self.learners if member.id != node),
+            tuple(other for other in self.promoting if other != node),
+        )
+
+    def without(self, node: NodeId) -> "Configuration":
+        """Without a member.
+
+        Raises:
+            ConfigurationError: there is no such member, or it is the last voter.
+        """
+        if self.member(node) is None:
+            raise ConfigurationError(f"there is no member {node}: {self._present}")
+        if self.voter_ids == (node,):
+            raise ConfigurationError(
+                f"member {node} is the only one that votes, and without it there would be no "
+                "cluster: add another one first"
+            )
+        return Configuration(
+            tuple(member for member in self.voters if member.id != node),
+            tuple(member for member in self.learners if member.id != node),
+            tuple(other for other in self.promoting if other != node),
+        )
+
+    def with_member(self, member: Member) -> "Configuration":
+        """With what is known of a member replaced, as when its addresses have changed.
+
+        Raises:
+            ConfigurationError: there is no such member.
+        """
+        if self.member(member.id) is None:
+            raise ConfigurationError(f"there is no member {member.id}: {self._present}")
+        return Configuration(
+            tuple(member if other.id == member.id else other for other in self.voters),
+            tuple(member if other.id == member.id else other for other in self.learners),
+            self.promoting,
+        )
+
+    def may_follow(self, other: "Configuration") -> bool:
+        """Whether this one may be the next after another: they differ by one voter at most."""
+        return bool(self.voters) and len(set(self.voter_ids) ^ set(other.voter_ids)) <= 1
+
+    def _learner(self, node: NodeId) -> Member:
+        learner = next((member for member in self.learners if member.id == node), None)
+        if learner is None:
+            state = "votes already" if self.is_voter(node) else f"is no member: {self._present}"
+            raise ConfigurationError(f"there is no learner {node}: it {state}")
+        return learner
+
+    @property
+    def _present(self) -> str:
+        return f"the members are {', '.join(str(member.id) for member in self.members)}"
+
+
+def _by_id(members: Iterable[Member]) -> tuple[Member, ...]:
+    return tuple(sorted(members, key=lambda member: member.id))
 
 
 def configuration_of(ids: Iterable[int]) -> Configuration:

@@ -12,7 +12,7 @@ import random
 
 from quorate.raft.acceptance import Acceptance
 from quorate.raft.commitment import advanced_commit_index
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import ChangeRefusal, Configuration, NodeId
 from quorate.raft.delivery import Delivery
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.incoming import IncomingSnapshot
@@ -32,6 +32,7 @@ from quorate.raft.messages import (
     RequestVote,
     RequestVoteAnswer,
     SnapshotNeeded,
+    TimeoutNow,
 )
 from quorate.raft.outbox import Outbox
 from quorate.raft.persistence import Persistence
@@ -48,7 +49,7 @@ from quorate.raft.remote import RemoteCalls
 from quorate.raft.roles import Candidate, Follower, PreCandidate
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
-from quorate.raft.transfer import TransferProgress
+from quorate.raft.snapshot_transfer import TransferProgress
 from quorate.raft.votes import Votes, is_vote_for
 
 Role = Follower | PreCandidate | Candidate | Leader
@@ -58,7 +59,7 @@ class Raft:
     """One server of the cluster.
 
     Args:
-        me: this server's id; a voter of the configuration.
+        me: this server's id. It stands for election only if it is a voter.
         durable: what its disk holds.
         settings: timeouts and options.
         rng: for the election timeouts.
@@ -80,7 +81,6 @@ class Raft:
         if not __debug__:
             raise RuntimeError("run Python without -O: the assertions here are a safety net")
         self.me = me
-        self.configuration = durable.snapshot.configuration
         self.commit_index = durable.snapshot.index
         self._settings = settings
         self._rng = rng
@@ -119,6 +119,21 @@ class Raft:
                 return "candidate"
             case Leader():
                 return "leader"
+
+    @property
+    def configuration(self) -> Configuration:
+        """The members: the latest configuration in the log, committed or not."""
+        return self._log.configuration
+
+    @property
+    def configuration_is_committed(self) -> bool:
+        """Whether that is known to be committed."""
+        return self._log.configuration_index <= self.commit_index
+
+    @property
+    def is_transferring(self) -> bool:
+        """Whether this leader is handing its leadership over, and takes in no proposals."""
+        return isinstance(self._role, Leader) and self._role.transfer is not None
 
     @property
     def leader(self) -> NodeId | None:
@@ -220,7 +235,8 @@ class Raft:
         """
         assert self.snapshot.index < index <= self._delivery.index
         (entry,) = self._log.slice(index, index)
-        return SnapshotMetadata(index, entry.term, entry.time_ms, self.configuration)
+        configuration = self._log.configuration_at(index)
+        return SnapshotMetadata(index, entry.term, entry.time_ms, configuration)
 
     def term_at(self, index: int) -> int | None:
         """The term of an entry of this server's log; None if the log does not hold it."""
@@ -239,12 +255,53 @@ class Raft:
         Returns:
             The entry. It is committed if and when an entry of this index *and term* comes as
             committed; if one of the same index and another term does, it never will be. None
-            if this server is not the leader.
+            if this server is not the leader, or is handing its leadership over.
         """
         self._observe(now)
-        if not isinstance(self._role, Leader):
+        if not isinstance(self._role, Leader) or self._role.transfer is not None:
             return None
-        return self._role.append(EntryKind.DATA, data, now)
+        return self._role.append(EntryKind.DATA, now, data=data)
+
+    def change_configuration(self, configuration: Configuration, now: int) -> Entry | ChangeRefusal:
+        """Makes this the configuration of the cluster, if this server leads.
+
+        Args:
+            configuration: one that `may_follow` the present one.
+            now: the present time.
+
+        Returns:
+            The entry, as from `propose`: from now on the configuration is in force on this server,
+            and it is committed if and when the entry is. Or why there is none.
+        """
+        self._observe(now)
+        assert configuration.may_follow(self.configuration), "one server at a time (§4.1)"
+        refusal = self._change_refusal()
+        if refusal is not None:
+            return refusal
+        assert isinstance(self._role, Leader)
+        return self._role.change(configuration, now)
+
+    def transfer_leadership(self, to: NodeId, now: int) -> bool:
+        """Hands leadership over to another voter (dissertation §3.10).
+
+        From now on nothing is proposed. When the other server leads, this one does not; if it does
+        not within an election timeout, this one goes on leading.
+
+        Returns:
+            False if this server does not lead, hands over already, or `to` is no other voter.
+        """
+        self._observe(now)
+        if not isinstance(self._role, Leader) or self._role.transfer is not None:
+            return False
+        if to == self.me or not self.configuration.is_voter(to):
+            return False
+        self._role.begin_transfer(to, now)
+        return True
+
+    def successor(self, now: int) -> NodeId | None:
+        """Whom this leader would best hand its leadership over to; None if it knows nobody."""
+        self._observe(now)
+        return self._role.successor(now) if isinstance(self._role, Leader) else None
 
     def read(self, ticket: int, now: int) -> None:
         """Asks from which index on a read that begins now is linearizable (§6.4).
@@ -331,7 +388,7 @@ class Raft:
         if isinstance(self._role, Leader):
             self._role.give_up_transfers_of(index)
             if self._settings.no_op and self._log.last_index == index:
-                self._role.append(EntryKind.NO_OP, b"", self._now)
+                self._role.append(EntryKind.NO_OP, self._now)
 
     def chunk_written(self, received: ReceivedChunk, next_offset: int, now: int) -> None:
         """A piece of a leader's snapshot was written; each `ReceivedChunk` needs this once.
@@ -398,6 +455,7 @@ class Raft:
         judged_at = now if due is None else min(now, due)
         self._observe(now)
         if isinstance(self._role, Leader):
+            self._role.expire_transfer(now)
             if self._settings.check_quorum and not self._role.has_contact(judged_at):
                 self._become_follower()
         elif now >= self._role.election_deadline:
@@ -405,14 +463,17 @@ class Raft:
         self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
 
     def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
-        """Takes in a message of another server. One of a server that is no member is ignored."""
+        """Takes in a message of another server.
+
+        Also of one that is no member as far as this server knows: "servers process incoming RPC
+        requests without consulting their current configurations" (dissertation §4.2.2), since one
+        that has been added may be needed to commit the very entry that says so.
+        """
         self._observe(now)
-        if self.configuration.member(sender) is None:
-            return
         if isinstance(message, PreVote):
             self._votes.answer_pre_vote(sender, message, hears_a_leader=self._hears_a_leader())
             return
-        if isinstance(message, RequestVote) and self._disregards_votes():
+        if isinstance(message, RequestVote) and self._disregards(message):
             self._votes.disregard(sender, message)
             return
         # "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert
@@ -429,6 +490,8 @@ class Raft:
                 self._receive_followers_answer(sender, message)
             case RequestVote():
                 self._receive_request_vote(sender, message)
+            case TimeoutNow():
+                self._receive_timeout_now(message)
             case RequestVoteAnswer() | PreVoteAnswer():
                 self._receive_vote_answer(sender, message)
             case ReadIndex():
@@ -444,10 +507,13 @@ class Raft:
         """What has become known for the layer above; see `Events`."""
         self._observe(now)
         if isinstance(self._role, Leader):
+            self._promote_learner(self._role)
             self._serve_reads(self._role)
             self._events.snapshot_wanted = self._role.take_wanted_index(self._delivery.index)
         self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
         events, self._events = self._events, Events()
+        if self.is_transferring:  # they wait for whoever leads then
+            self._events.forwarded, events.forwarded = events.forwarded, []
         events.snapshot = self._delivery.take_snapshot()
         events.committed = self._delivery.take_entries(self.commit_index)
         return events
@@ -470,8 +536,7 @@ class Raft:
     # ------------------------------------------------------------------ elections (§5.2)
 
     def _stand_for_election(self) -> None:
-        if self._snapshot_is_lost:
-            # It would lead without the state that the log begins after.
+        if not self._may_lead():
             self._role = Follower(election_deadline=self._new_election_deadline())
             return
         if not self._settings.pre_vote:
@@ -482,12 +547,23 @@ class Raft:
         self._votes.ask_for_pre_votes(role, self._peers())
         self._count_vote(role, self.me)
 
-    def _campaign(self) -> None:
+    def _may_lead(self) -> bool:
+        """Whether it has what a leader needs, and a vote.
+
+        A server that is to go may still be needed as a leader, namely to commit the entry that
+        removes it (dissertation §4.2.2); once that is committed it is not.
+        """
+        if self._snapshot_is_lost:
+            return False
+        committed = self._log.configuration_at(self.commit_index)
+        return self.configuration.is_voter(self.me) or committed.is_voter(self.me)
+
+    def _campaign(self, *, is_transfer: bool = False) -> None:
         # "On conversion to candidate, start election: increment currentTerm, vote for self,
         # reset election timer, send RequestVote RPCs to all other servers" (Figure 2).
         self._persistence.adopt_term(self.current_term + 1)
         self._persistence.vote(self.me)
-        role = Candidate(election_deadline=self._new_election_deadline())
+        role = Candidate(election_deadline=self._new_election_deadline(), is_transfer=is_transfer)
         self._role = role
         self._votes.ask_for_votes(role, self._peers())
 
@@ -503,7 +579,6 @@ class Raft:
     def _become_leader(self) -> None:
         leader = Leader(
             self.me,
-            configuration=self.configuration,
             settings=self._settings,
             persistence=self._persistence,
             outbox=self._outbox,
@@ -511,7 +586,7 @@ class Raft:
         )
         self._role = leader
         if self._settings.no_op:
-            leader.append(EntryKind.NO_OP, b"", self._now)
+            leader.append(EntryKind.NO_OP, self._now)
         for ticket in self._remote.take_reads():
             leader.reads.add(LocalRead(ticket))
 
@@ -566,10 +641,17 @@ class Raft:
             case _:
                 return False
 
-    def _disregards_votes(self) -> bool:
+    def _disregards(self, request: RequestVote) -> bool:
         # "if a server receives a RequestVote request within the minimum election timeout of
-        # hearing from a current leader, it does not update its term or grant its vote" (§4.2.3).
-        return self._settings.check_quorum and self._hears_a_leader()
+        # hearing from a current leader, it does not update its term or grant its vote", unless
+        # that leader is handing over (§4.2.3).
+        if request.is_transfer or not self._settings.check_quorum:
+            return False
+        return self._hears_a_leader()
+
+    def _receive_timeout_now(self, request: TimeoutNow) -> None:
+        if request.term == self.current_term and self._may_lead():
+            self._campaign(is_transfer=True)
 
     # ------------------------------------------------------------------ replication (§5.3)
 
@@ -617,6 +699,37 @@ class Raft:
             configuration=self.configuration,
             match_index_of=leader.match_index_of,
         )
+        if self.configuration_is_committed and not self.configuration.is_voter(self.me):
+            self._step_down_for_good(leader)
+
+    # ------------------------------------------------------------------ membership (§4)
+
+    def _change_refusal(self) -> ChangeRefusal | None:
+        if not isinstance(self._role, Leader):
+            return ChangeRefusal.NOT_LEADER
+        if not self.has_committed_in_term:
+            # Else two leaders could each make a change that the other does not know of, and have
+            # majorities without a server in common (Ongaro 2015, "bug in single-server
+            # membership changes").
+            return ChangeRefusal.TERM_NOT_COMMITTED
+        if not self.configuration_is_committed:
+            return ChangeRefusal.CHANGE_UNDER_WAY
+        if self._role.transfer is not None:
+            return ChangeRefusal.TRANSFER_UNDER_WAY
+        return None
+
+    def _promote_learner(self, leader: Leader) -> None:
+        node = leader.learner_to_promote(self._now)
+        if node is not None and self._change_refusal() is None:
+            leader.change(self.configuration.with_voter(node), self._now)
+
+    def _step_down_for_good(self, leader: Leader) -> None:
+        # "the leader steps down once the Cnew entry is committed" (§4.2.2), and so that nobody has
+        # to wait for an election timeout, another one stands at once.
+        successor = leader.successor(self._now)
+        if successor is not None:
+            leader.send_timeout_now(successor)
+        self._become_follower()
 
     # ------------------------------------------------------------------ snapshots (§7)
 
@@ -660,7 +773,6 @@ class Raft:
         # configuration)" (Figure 13).
         self._snapshot_is_lost = False
         self._delivery.install(snapshot)
-        self.configuration = snapshot.configuration
         self.commit_index = max(self.commit_index, snapshot.index)
         self._persistence.compact(snapshot, size)
         self._outbox.release()

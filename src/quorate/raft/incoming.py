@@ -12,7 +12,7 @@ together.
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import InstallSnapshot
 from quorate.raft.ready import ReceivedChunk
-from quorate.raft.transfer import TransferProgress
+from quorate.raft.snapshot_transfer import TransferProgress
 
 
 class IncomingSnapshot:

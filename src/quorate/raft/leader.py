@@ -3,14 +3,17 @@
 Exists only while the server leads; a server that steps down loses it whole.
 """
 
+from quorate.raft.catching_up import CatchingUp
 from quorate.raft.configuration import Configuration, NodeId
 from quorate.raft.entry import Entry, EntryKind
+from quorate.raft.leadership_transfer import LeadershipTransfer
 from quorate.raft.messages import (
     AppendEntries,
     AppendEntriesAnswer,
     InstallSnapshot,
     InstallSnapshotAnswer,
     SnapshotNeeded,
+    TimeoutNow,
 )
 from quorate.raft.outbox import Outbox
 from quorate.raft.persistence import Persistence
@@ -18,7 +21,7 @@ from quorate.raft.progress import Progress
 from quorate.raft.reads import Read, ReadRounds
 from quorate.raft.ready import ChunkToSend
 from quorate.raft.settings import Settings
-from quorate.raft.transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
+from quorate.raft.snapshot_transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
 
 STANDSTILL_TIMEOUTS = MAX_PATIENCE * MAX_REMEMBERED_PIECES
 """After so many append time-outs in which a follower got no further, nobody waits for it: an
@@ -30,25 +33,27 @@ class Leader:
 
     Args:
         me: this server.
-        configuration: the members of the cluster.
         settings: timeouts and limits.
         persistence: the log, to which the leader only ever appends (Raft §5.3).
         outbox: where requests go.
         now: when it was elected, in microseconds.
+
+    Attributes:
+        reads: the rounds of reads that wait to be confirmed.
+        progress: what it knows of each other member.
+        transfer: its leadership is being handed over.
     """
 
     def __init__(
         self,
         me: NodeId,
         *,
-        configuration: Configuration,
         settings: Settings,
         persistence: Persistence,
         outbox: Outbox,
         now: int,
     ) -> None:
         self._me = me
-        self._configuration = configuration
         self._settings = settings
         self._persistence = persistence
         self._outbox = outbox
@@ -56,15 +61,21 @@ class Leader:
         self._time_at_election_ms = persistence.log.last_time_ms
         self._wanted_index = 0
         self.reads = ReadRounds()
-        self.progress = {
-            peer: Progress(next_index=persistence.log.last_index + 1, now=now)
-            for peer in configuration.voter_ids
-            if peer != me
-        }
+        self.progress: dict[NodeId, Progress] = {}
+        self._catching_up: dict[NodeId, CatchingUp] = {}
+        self._meet_members(now)
+        self.transfer: LeadershipTransfer | None = None
 
     # ------------------------------------------------------------------ the log
 
-    def append(self, kind: EntryKind, data: bytes, now: int) -> Entry:
+    def append(
+        self,
+        kind: EntryKind,
+        now: int,
+        *,
+        data: bytes = b"",
+        configuration: Configuration | None = None,
+    ) -> Entry:
         """Appends a new entry to the leader's log, stamped with cluster time.
 
         Cluster time is that of the last entry at the election plus the monotonic time since, so
@@ -76,6 +87,7 @@ class Leader:
             time_ms=self._time_at_election_ms + (now - self._elected_at) // 1000,
             kind=kind,
             data=data,
+            configuration=configuration,
         )
         self._persistence.append((entry,))
         return entry
@@ -90,10 +102,88 @@ class Leader:
             return self._persistence.durable_index
         return self.progress[node].match_index
 
+    # ------------------------------------------------------------------ the members (§4)
+
+    @property
+    def _configuration(self) -> Configuration:
+        return self._persistence.log.configuration
+
+    def change(self, configuration: Configuration, now: int) -> Entry:
+        """Appends a configuration, which is in force from now on (dissertation §4.1)."""
+        entry = self.append(EntryKind.CONFIGURATION, now, configuration=configuration)
+        self._meet_members(now)
+        return entry
+
+    def _meet_members(self, now: int) -> None:
+        """Sees that there is a `Progress` for each other member, and for nobody else."""
+        configuration, last_index = self._configuration, self._persistence.log.last_index
+        first_id = self._outbox.next_id
+        known = self.progress
+        self.progress = {
+            member.id: known.get(member.id)
+            or Progress(next_index=last_index + 1, now=now, first_id=first_id)
+            for member in configuration.members
+            if member.id != self._me
+        }
+        self._catching_up = {
+            node: self._catching_up.get(node) or CatchingUp(last_index=last_index, now=now)
+            for node in configuration.promoting
+            if node != self._me
+        }
+
+    def learner_to_promote(self, now: int) -> NodeId | None:
+        """A learner whose log has caught up and that is in touch."""
+        return next(
+            (
+                node
+                for node, rounds in self._catching_up.items()
+                if rounds.is_done and self.hears(node, now)
+            ),
+            None,
+        )
+
+    def hears(self, node: NodeId, now: int) -> bool:
+        """Whether a server has answered within the last election timeout."""
+        if node == self._me:
+            return True
+        return now - self.progress[node].last_contact_at < self._settings.election_timeout_us
+
+    def successor(self, now: int) -> NodeId | None:
+        """The other voter that could lead best: one in touch, with the longest log."""
+        voters = [node for node in self._configuration.voter_ids if node != self._me]
+        in_touch = [node for node in voters if self.hears(node, now)]
+        return max(in_touch, key=self.match_index_of, default=None)
+
+    # ------------------------------------------------------------------ handing over (§3.10)
+
+    def begin_transfer(self, to: NodeId, now: int) -> None:
+        """Hands leadership over to another voter, as soon as its log is as long as this one."""
+        expires_at = now + self._settings.election_timeout_us
+        self.transfer = LeadershipTransfer(to, expires_at=expires_at)
+
+    def expire_transfer(self, now: int) -> None:
+        """Goes on leading if nobody else does by now."""
+        if self.transfer is not None and self.transfer.expires_at <= now:
+            self.transfer = None
+
+    def send_timeout_now(self, to: NodeId) -> None:
+        """Tells another voter to stand for election at once."""
+        request = TimeoutNow(self._outbox.take_id(), self._persistence.current_term)
+        self._outbox.send(to, request)
+
+    def _advance_transfer(self) -> None:
+        transfer, last_index = self.transfer, self._persistence.log.last_index
+        if transfer is None or transfer.is_sent:
+            return
+        if self.match_index_of(transfer.to) == last_index:
+            transfer.is_sent = True
+            self.send_timeout_now(transfer.to)
+
     # ------------------------------------------------------------------ sending
 
     def send_pending(self, commit_index: int, now: int) -> None:
         """Sends each follower what it lacks, as far as its window allows, or a heartbeat."""
+        self._advance_transfer()
         for peer, progress in self.progress.items():
             progress.expire(now)
             if self._needs_snapshot(progress):
@@ -106,7 +196,7 @@ class Leader:
 
     def deadline(self) -> int | None:
         """When the next heartbeat is due or a request counts as lost; None without followers."""
-        due: list[int] = []
+        due: list[int] = [] if self.transfer is None else [self.transfer.expires_at]
         for progress in self.progress.values():
             if progress.last_sent_at is not None:
                 due.append(progress.last_sent_at + self._settings.heartbeat_interval_us)
@@ -245,7 +335,9 @@ class Leader:
         self, peer: NodeId, answer: AppendEntriesAnswer, commit_index: int, now: int
     ) -> None:
         """Takes in a follower's answer of the leader's own term."""
-        progress = self.progress[peer]
+        progress = self._progress_of(peer, answer.id)
+        if progress is None:
+            return
         self._note_contact(progress, answer.id, now)
         if answer.success:
             was_probing, was_brought_up = progress.probing, progress.is_brought_up
@@ -257,6 +349,7 @@ class Leader:
             ends_round = was_brought_up and not progress.is_brought_up
             if found or ends_round:
                 self._begin_round(progress, commit_index)
+            self._note_catching_up(peer, progress, now)
         else:
             progress.failed(answer.id, next_index=self._next_index_after_conflict(answer))
         if answer.id == progress.acknowledged_id:
@@ -266,7 +359,9 @@ class Leader:
         self, peer: NodeId, answer: InstallSnapshotAnswer, commit_index: int, now: int
     ) -> None:
         """Takes in a follower's answer to a piece of a snapshot."""
-        progress = self.progress[peer]
+        progress = self._progress_of(peer, answer.id)
+        if progress is None:
+            return
         self._note_contact(progress, answer.id, now)
         if progress.transfer is None:
             return
@@ -277,10 +372,13 @@ class Leader:
         if index:
             progress.installed(index)
             self._begin_round(progress, commit_index)
+            self._note_catching_up(peer, progress, now)
 
     def receive_snapshot_needed(self, peer: NodeId, answer: SnapshotNeeded, now: int) -> None:
         """A follower has lost its snapshot. Only its newest answer tells whether that is so."""
-        progress = self.progress[peer]
+        progress = self._progress_of(peer, answer.id)
+        if progress is None:
+            return
         self._note_contact(progress, answer.id, now)
         if answer.id == progress.acknowledged_id:
             if not progress.needed_index:
@@ -326,6 +424,20 @@ class Leader:
             and now - progress.advanced_at <= patience_us
             for progress in self.progress.values()
         )
+
+    def _progress_of(self, peer: NodeId, request_id: int) -> Progress | None:
+        """Of the member that was asked; None if it is none, or another one has its id now."""
+        progress = self.progress.get(peer)
+        return progress if progress is not None and request_id >= progress.first_id else None
+
+    def _note_catching_up(self, peer: NodeId, progress: Progress, now: int) -> None:
+        if peer in self._catching_up:
+            self._catching_up[peer].advance(
+                progress.match_index,
+                last_index=self._persistence.log.last_index,
+                now=now,
+                limit_us=self._settings.election_timeout_us,
+            )
 
     def _note_contact(self, progress: Progress, request_id: int, now: int) -> None:
         progress.last_contact_at = now

@@ -4,12 +4,16 @@ Index and term of the entry just before the first one are known, so that the con
 of AppendEntries works at the log's very beginning too. Some entries that the snapshot covers may
 still be there, for followers that are a little behind. What is durable and what is committed is
 not this module's business.
+
+"a server always uses the latest configuration in its log, regardless of whether the entry is
+committed" (Raft §6). So the log knows it, and a truncation brings back the one before.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
+from quorate.raft.configuration import Configuration
 from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 
@@ -42,6 +46,8 @@ class RaftLog:
         self.snapshot = snapshot
         self._entries: list[Entry] = []
         self._dropped: list[list[Entry]] = []
+        # That of the snapshot, and those of the entries behind it, each with its index.
+        self._configurations = [(snapshot.index, snapshot.configuration)]
         for entry in entries:
             self.append(entry)
         assert start.index <= snapshot.index <= self.last_index
@@ -66,6 +72,21 @@ class RaftLog:
     def last_time_ms(self) -> int:
         """The cluster time of the last entry, in milliseconds."""
         return self._entries[-1].time_ms if self._entries else self.snapshot.time_ms
+
+    @property
+    def configuration(self) -> Configuration:
+        """The latest configuration, committed or not."""
+        return self._configurations[-1][1]
+
+    @property
+    def configuration_index(self) -> int:
+        """The index of its entry, or of the snapshot that holds it."""
+        return self._configurations[-1][0]
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration as of an entry that the snapshot does not cover, or of its end."""
+        assert self.snapshot.index <= index <= self.last_index
+        return next(known for at, known in reversed(self._configurations) if at <= index)
 
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`; None if the log does not know it."""
@@ -130,11 +151,16 @@ class RaftLog:
         assert entry.index == self.last_index + 1, "the log has no gaps"
         assert entry.term >= self.last_term, "terms in the log never decrease"
         self._entries.append(entry)
+        if entry.configuration is not None and entry.index > self.snapshot.index:
+            self._configurations.append((entry.index, entry.configuration))
 
     def truncate_from(self, index: int) -> None:
         """Forgets the entry at `index` and all that follow it."""
         assert self.first_index <= index <= self.last_index
         del self._entries[index - self.first_index :]
+        assert index > self.snapshot.index, "what a snapshot covers is committed"
+        while self.configuration_index >= index:
+            self._configurations.pop()
 
     def compact(self, snapshot: SnapshotMetadata, *, trailing_bytes: int) -> None:
         """Forgets what a snapshot covers, but for the last entries of it.
@@ -159,6 +185,11 @@ class RaftLog:
             self._drop(len(self._entries))
             self.start = LogStart(snapshot.index, snapshot.term)
         self.snapshot = snapshot
+        behind = [known for known in self._configurations if snapshot.index < known[0]]
+        self._configurations = [
+            (snapshot.index, snapshot.configuration),
+            *(known for known in behind if known[0] <= self.last_index),
+        ]
 
     def free_dropped(self) -> None:
         """Lets go of some of the entries that were dropped.

@@ -32,12 +32,22 @@ class PreVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=Fals
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """The RequestVote RPC (Raft §5.2, §5.4.1)."""
+    """The RequestVote RPC (Raft §5.2, §5.4.1).
+
+    Attributes:
+        id: the request's id.
+        term: the candidate's term.
+        last_log_index: of its log.
+        last_log_term: of its log.
+        is_transfer: the leader itself has told it to stand (`TimeoutNow`), so that a vote is not
+            refused because that leader is heard (dissertation §4.2.3).
+    """
 
     id: int
     term: int
     last_log_index: int
     last_log_term: int
+    is_transfer: bool = False
 
 
 class RequestVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -46,6 +56,16 @@ class RequestVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=
     id: int
     term: int
     vote_granted: bool
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """The leader of `term` wants the receiver to lead: stand for election at once (§3.10).
+
+    It has no answer but the request for votes that follows.
+    """
+
+    id: int
+    term: int
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -169,6 +189,7 @@ PeerMessage = (
     | PreVoteAnswer
     | RequestVote
     | RequestVoteAnswer
+    | TimeoutNow
     | AppendEntries
     | AppendEntriesAnswer
     | SnapshotNeeded

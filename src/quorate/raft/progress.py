@@ -18,7 +18,7 @@ When little is left after a round, it is up.
 
 import msgspec
 
-from quorate.raft.transfer import SnapshotTransfer
+from quorate.raft.snapshot_transfer import SnapshotTransfer
 
 
 class _Slot(msgspec.Struct, gc=False):
@@ -31,7 +31,14 @@ class _Slot(msgspec.Struct, gc=False):
 class Progress:
     """One follower, as its leader sees it.
 
+    Args:
+        next_index: where to begin; one behind the leader's last entry.
+        now: the present time.
+        first_id: the id that the leader's next request will have.
+
     Attributes:
+        first_id: answers to requests with lesser ids are not this follower's. They may be of one
+            that was a member under the same id, and had other data.
         match_index: the log is known to be durable at the follower and equal up to here.
         next_index: the first entry to send next.
         probing: see the module header.
@@ -48,7 +55,8 @@ class Progress:
             transfer began; None if it never did.
     """
 
-    def __init__(self, *, next_index: int, now: int) -> None:
+    def __init__(self, *, next_index: int, now: int, first_id: int) -> None:
+        self.first_id = first_id
         self.match_index = 0
         self.next_index = next_index
         self.probing = True

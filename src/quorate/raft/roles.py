@@ -42,9 +42,13 @@ class Candidate:
 
     Its own vote counts, and the requests go out, only when term and vote are durable: else it
     could win a term twice, once before and once after a crash that forgot the term.
+
+    Attributes:
+        is_transfer: the leader of the term before has told it to stand.
     """
 
-    def __init__(self, *, election_deadline: int) -> None:
+    def __init__(self, *, election_deadline: int, is_transfer: bool) -> None:
         self.election_deadline = election_deadline
+        self.is_transfer = is_transfer
         self.request_ids: dict[NodeId, int] = {}
         self.votes: set[NodeId] = set()

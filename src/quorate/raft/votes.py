@@ -48,6 +48,7 @@ class Votes:
                 term=self._persistence.current_term,
                 last_log_index=log.last_index,
                 last_log_term=log.last_term,
+                is_transfer=role.is_transfer,
             )
             self._outbox.send_after(self._persistence.promise_of_vote(), peer, request)
 

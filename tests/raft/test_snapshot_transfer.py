@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quorate.raft.configuration import configuration_of
 from quorate.raft.snapshot import SnapshotMetadata
-from quorate.raft.transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
+from quorate.raft.snapshot_transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
 
 SIZE = 10
 PIECE = 4
