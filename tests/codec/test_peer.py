@@ -1,5 +1,6 @@
 import contextlib
 import typing
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -23,19 +24,35 @@ of_type = {
 MESSAGE_TYPES = typing.get_args(PeerMessage)
 
 
+members = st.builds(
+    Member, id=numbers.map(NodeId), peer_address=st.text(max_size=9), data_id=st.text(max_size=9)
+)
+configurations = st.builds(
+    Configuration,
+    voters=st.lists(members, min_size=1, max_size=3).map(tuple),
+    learners=st.lists(members, max_size=2).map(tuple),
+    promoting=st.lists(numbers.map(NodeId), max_size=2).map(tuple),
+    removed=st.lists(st.text(max_size=9), max_size=2).map(tuple),
+)
+
+
+def entries_of(index: int, term: int) -> st.SearchStrategy[Entry]:
+    """Entries as leaders make them, of every kind."""
+    make = partial(Entry, index, term)
+    return (
+        st.builds(make, numbers, st.just(EntryKind.NO_OP))
+        | st.builds(make, numbers, st.just(EntryKind.DATA), st.binary(max_size=40))
+        | st.builds(make, numbers, st.just(EntryKind.CONFIGURATION), configuration=configurations)
+    )
+
+
 @st.composite
 def append_entries(draw: st.DrawFn) -> AppendEntries:
     """A request as leaders send them: indices without gaps, terms that never go back."""
     prev_log_index = draw(st.integers(0, 2**62))
     terms = sorted(draw(st.lists(numbers, min_size=2, max_size=7)))
     entries = tuple(
-        Entry(
-            index=prev_log_index + place,
-            term=term,
-            time_ms=draw(numbers),
-            kind=draw(st.sampled_from(EntryKind)),
-            data=draw(st.binary(max_size=40)),
-        )
+        draw(entries_of(prev_log_index + place, term))
         for place, term in enumerate(terms[1:-1], start=1)
     )
     return AppendEntries(
@@ -124,6 +141,23 @@ def test_entries_that_no_leader_can_have_are_a_decode_error(
     )
     with pytest.raises(DecodeError, match=fault):
         decode_message(encode_message(request))
+
+
+@pytest.mark.parametrize(
+    ("kind", "configuration"),
+    [
+        (EntryKind.CONFIGURATION, None),
+        (EntryKind.CONFIGURATION, Configuration(())),
+        (EntryKind.DATA, Configuration((Member(NodeId(1)),))),
+    ],
+    ids=["none", "without voters", "in a batch"],
+)
+def test_a_configuration_is_in_its_own_entries_and_there_alone(
+    kind: EntryKind, configuration: Configuration | None
+) -> None:
+    entry = Entry(6, 2, 0, kind, configuration=configuration)
+    with pytest.raises(DecodeError, match=r"entry 6 .* configuration"):
+        decode_message(encode_message(AppendEntries(1, 3, 5, 2, 5, (entry,))))
 
 
 SNAPSHOT = SnapshotMetadata(9, 2, 0, Configuration((Member(NodeId(1)),)))

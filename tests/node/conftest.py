@@ -429,6 +429,12 @@ class Cluster:
         leader = self.leader
         return [server for server in self.up if server is not leader]
 
+    def add(self, node: int) -> Server:
+        """A server with an empty disk comes up, which is no member."""
+        new = NodeId(node)
+        self.servers[new] = Server(self, new, Disk(new, ()))
+        return self.servers[new]
+
     # ------------------------------------------------------------------ what moves
 
     def collect(self) -> bool:

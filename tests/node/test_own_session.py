@@ -52,6 +52,10 @@ def no_view() -> NodeView:
     raise AssertionError("no command here asks for it")
 
 
+def no_members(_arguments: list[bytes], _now: int) -> None:
+    raise AssertionError("nobody changes the members here")
+
+
 class Connection:
     def __init__(self, number: int) -> None:
         self.number = number
@@ -88,7 +92,12 @@ class World:
         self.under_way.clear()
         self.reads.clear()
         self.gateway = Gateway(
-            NODE, boot=self.boot, limits=LIMITS, view=no_view, query=self.state.query
+            NODE,
+            boot=self.boot,
+            limits=LIMITS,
+            view=no_view,
+            query=self.state.query,
+            administer=no_members,
         )
         self.connections = [self.connect() for _ in range(3)]
 

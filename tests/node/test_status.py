@@ -96,9 +96,26 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "snapshot_receiving": None,
             "snapshot_restoring": None,
             "snapshots_sending": [],
+            "members": [
+                {
+                    "id": member,
+                    "votes": True,
+                    "is_promoting": False,
+                    "peer_address": f"peer:{member}",
+                    "client_address": f"client:{member}",
+                    "data_id": "",
+                    "match_index": 7 if server is leader and member != leader.me else None,
+                    "silent_ms": 0 if server is leader and member != leader.me else None,
+                }
+                for member in (1, 2, 3)
+            ],
+            "configuration_index": 0,
+            "configuration_is_committed": True,
+            "is_transferring": False,
             "client_address": f"client:{server.me}",
             "peer_address": f"peer:{server.me}",
             "cluster_id": "cluster",
+            "data_id": "",
             "pid": 4000 + server.me,
             "connections": 2 if server in (leader, first) else 1,  # who asks counts
             "version": "1.2.3",

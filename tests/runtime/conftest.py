@@ -205,7 +205,7 @@ class LoopServer:
             boot=identity.boot,
             client_address="",
         )
-        self._links = PeerLinks(hello, identity.members, known=self._store, rng=rng)
+        self._links = PeerLinks(hello, self.node.raft.membership, known=self._store, rng=rng)
         self._snapshots = SnapshotWorker(
             self._store.snapshots,
             loop,

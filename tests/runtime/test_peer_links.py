@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from quorate.codec.peer import encode_message
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import Configuration, Member, Membership, NodeId
 from quorate.raft.messages import Forward, PeerMessage, RequestVote
 from quorate.runtime.peer_links import (
     FIRST_BACKOFF_S,
@@ -50,7 +50,9 @@ class Peer:
         self.node = node
         self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
+        self.identified: list[tuple[NodeId, str]] = []
         self.members = members
+        self.address = next((m.peer_address for m in members if m.id == node), "")
         self.hello = Hello(
             cluster_id="c",
             sender=node,
@@ -58,6 +60,7 @@ class Peer:
             data_id=data_id or f"data of {node}",
             boot=1,
             client_address="",
+            peer_address=self.address,
         )
         disk = MemoryDisk()
         Store.initialize(
@@ -67,11 +70,12 @@ class Peer:
 
     async def start(self) -> None:
         """Listens, and calls the others."""
+        membership = Membership(Configuration(self.members), index=0, is_committed=True)
         self.links = PeerLinks(
-            self.hello, self.members, known=self.store, rng=random.Random(self.node)
+            self.hello, membership, known=self.store, rng=random.Random(self.node)
         )
-        (address,) = (member.peer_address for member in self.members if member.id == self.node)
-        host, _, port = address.rpartition(":")
+        self.hello = msgspec.structs.replace(self.hello, peer_address=self.address)
+        host, _, port = self.address.rpartition(":")
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             self.links.incoming_protocol, host, int(port), reuse_port=True
@@ -89,6 +93,9 @@ class Peer:
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         self.changes.put_nowait((peer, up))
+
+    def peer_identified(self, peer: NodeId, data_id: str) -> None:
+        self.identified.append((peer, data_id))
 
     async def await_change(self, peer: NodeId, *, up: bool) -> None:
         while await self.changes.get() != (peer, up):
@@ -226,17 +233,58 @@ def test_who_is_refused_calls_again_and_is_complained_of_once(
     assert sum("the server at the address of node 1 refuses" in line for line in told) == 1
 
 
-def test_a_server_that_is_no_member_is_not_remembered(
+def test_who_is_no_member_is_answered_and_called_back_as_long_as_it_calls(
     members: tuple[Member, ...], run_on_loop: Run
 ) -> None:
+    # A server that has been added may know so before this one does, and this one may be needed.
     async def test() -> None:
-        one = Peer(ONE, members)
+        one, stranger = Peer(ONE, members[:1]), Peer(THREE, members)
         async with running(one):
-            stranger = msgspec.structs.replace(one.hello, sender=NodeId(9), data_id="x")
-            reader, writer = await call(one, stranger)
-            assert b"no member" in await reader.read()
-            writer.close()
-        assert one.store.known_data_id(NodeId(9)) is None
+            async with running(stranger):
+                await one.await_change(THREE, up=True)
+                assert one.identified[-1] == (THREE, "data of 3")
+                one.links.send(THREE, [vote(1)])
+                assert await stranger.messages.get() == (ONE, vote(1))
+            await one.await_change(THREE, up=False)
+            await until(lambda: "peer-3" not in {task.get_name() for task in asyncio.all_tasks()})
+
+    run_on_loop(test)
+
+
+def test_a_new_member_is_called_and_a_removed_one_is_told_so(
+    members: tuple[Member, ...], run_on_loop: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members[:1]), Peer(TWO, ())
+        two.address = members[1].peer_address
+        async with running(one, two):
+            both = Configuration((members[0],)).with_learner(members[1], promote=True)
+            one.links.members_changed(Membership(both, index=1, is_committed=False))
+            await one.await_change(TWO, up=True)
+            await two.await_change(ONE, up=True)
+            known = both.with_member(msgspec.structs.replace(members[1], data_id="data of 2"))
+            one.links.members_changed(Membership(known, index=2, is_committed=True))
+            gone = known.without(TWO)
+            one.links.members_changed(Membership(gone, index=3, is_committed=False))
+            one.links.send(TWO, [vote(1)])
+            assert await two.messages.get() == (ONE, vote(1)), "it may be needed to commit that"
+            one.links.members_changed(Membership(gone, index=3, is_committed=True))
+            await two.await_change(ONE, up=False)
+
+    with caplog.at_level(logging.WARNING, "quorate"):
+        run_on_loop(test)
+    assert any("node 2 was removed from the cluster" in line for line in caplog.messages)
+
+
+def test_a_member_is_called_where_it_says_it_is(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    # Its address has changed, and so far only it knows.
+    async def test() -> None:
+        moved = msgspec.structs.replace(members[1], peer_address=members[2].peer_address)
+        one, two = Peer(ONE, members[:2]), Peer(TWO, (members[0], moved))
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
 
     run_on_loop(test)
 

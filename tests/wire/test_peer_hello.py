@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.codec.errors import DecodeError
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import Member, Membership, NodeId, configuration_of
 from quorate.wire.peer_hello import (
     MAX_HELLO_BYTES,
     PROTOCOL_VERSION,
@@ -36,25 +36,30 @@ ME = hello_of(1, None)  # was connected to
 THEM = hello_of(2, 1)
 
 
+MEMBERS = Membership(configuration_of([1, 2, 3]), index=5, is_committed=True)
+NEVER_MET = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
+MET = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
+
+
 def test_a_member_is_not_refused() -> None:
-    assert refuse_reason(ME, THEM, known_data_id="disk-of-2") is None
-    assert refuse_reason(THEM, ME, known_data_id="disk-of-1") is None
+    assert refuse_reason(ME, THEM, **MET) is None
+    assert refuse_reason(THEM, ME, **NEVER_MET) is None
 
 
 def test_a_member_that_was_never_met_is_not_refused() -> None:
-    assert refuse_reason(ME, THEM, known_data_id=None) is None
+    assert refuse_reason(ME, THEM, **NEVER_MET) is None
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 2}, "node 2 speaks version 2 .* and node 1 version 1: run the same release"),
+        ({"version": 3}, "node 2 speaks version 3 .* and node 1 version 2: run the same release"),
         ({"cluster_id": "red"}, "node 2 belongs to cluster 'red' and node 1 to cluster 'blue'"),
         ({"sender": 1}, "say that they are node 1: give each server an id of its own"),
         ({"to": 3}, "node 2 means to reach node 3, but reached node 1: check"),
         (
             {"data_id": "new"},
-            "node 2 has lost its data: .*'new'.*'disk-of-2'.*leave it stopped",
+            "node 2 has lost its data: .*'new'.*'disk-of-2'.*member rejoin",
         ),
     ],
     ids=["version", "cluster", "my own id", "another addressee", "wiped"],
@@ -63,14 +68,73 @@ def test_who_does_not_fit_is_refused_with_what_to_do(
     change: dict[str, object], reason: str
 ) -> None:
     theirs = msgspec.structs.replace(THEM, **change)
-    text = refuse_reason(ME, theirs, known_data_id="disk-of-2")
+    text = refuse_reason(ME, theirs, **MET)
     assert text is not None
     assert re.search(reason, text)
 
 
+# --------------------------------------------------------------------- who has which data
+
+
+def membership(
+    *voters: Member, removed: tuple[str, ...] = (), committed: bool = True
+) -> Membership:
+    configuration = msgspec.structs.replace(configuration_of([]), voters=voters, removed=removed)
+    return Membership(configuration, index=5, is_committed=committed)
+
+
+TWO = Member(NodeId(2), data_id="disk-of-2")
+
+
+def test_the_members_list_goes_before_what_is_remembered() -> None:
+    # It was wiped, and joined again: others may have met it with its former data only.
+    how = {**NEVER_MET, "membership": membership(TWO), "remembered_data_id": "the former disk"}
+    assert refuse_reason(ME, THEM, **how) is None
+    former = msgspec.structs.replace(THEM, data_id="the former disk")
+    assert "has lost its data" in str(refuse_reason(ME, former, **how))
+
+
+def test_a_stranger_is_talked_to_for_it_may_have_joined_since() -> None:
+    assert refuse_reason(ME, hello_of(9, 1), **{**MET, "membership": membership(TWO)}) is None
+
+
+def test_who_was_removed_is_told_so() -> None:
+    how = {**NEVER_MET, "membership": membership(removed=("disk-of-2",))}
+    text = refuse_reason(ME, THEM, **how)
+    assert text is not None
+    assert "node 2 was removed from the cluster: stop it" in text
+    # Until that is committed, its vote or its log may be what it takes to commit it.
+    how["membership"] = membership(removed=("disk-of-2",), committed=False)
+    assert refuse_reason(ME, THEM, **how) is None
+
+
+def test_who_knows_a_later_configuration_with_its_data_is_believed() -> None:
+    # This server has been away: it knows node 2 with the data that it had lost before it was let
+    # in again, and may need it as its leader.
+    how = {**NEVER_MET, "membership": membership(Member(NodeId(2), data_id="the former disk"))}
+    assert refuse_reason(ME, THEM, **how) is not None
+    for index, is_accepted in ((5, False), (6, True)):
+        theirs = msgspec.structs.replace(THEM, member_since=index)
+        assert (refuse_reason(ME, theirs, **how) is None) is is_accepted
+
+
+@pytest.mark.parametrize(
+    ("boot", "life", "verdict"),
+    [(7, "a", "fine"), (7, "b", "refused"), (8, "b", "fine"), (6, "b", "refused")],
+)
+def test_of_two_processes_on_copies_of_a_directory_one_is_refused(
+    boot: int, life: str, verdict: str
+) -> None:
+    previous = msgspec.structs.replace(THEM, life="a")
+    theirs = msgspec.structs.replace(THEM, boot=boot, life=life)
+    text = refuse_reason(ME, theirs, **{**MET, "previous": previous})
+    assert (text is not None) == (verdict == "refused")
+    assert text is None or "stop one of the two" in text
+
+
 def test_who_answers_in_place_of_another_is_refused() -> None:
     mine = hello_of(1, 3)
-    text = refuse_reason(mine, hello_of(2, None), known_data_id=None)
+    text = refuse_reason(mine, hello_of(2, None), **NEVER_MET)
     assert text == (
         "node 1 means to reach node 3, but reached node 2: check the members' peer addresses"
     )
@@ -95,7 +159,12 @@ def test_a_reason_that_is_too_long_is_cut_short() -> None:
 def test_the_longest_hello_fits() -> None:
     longest = "\U0001f600" * 256
     hello = msgspec.structs.replace(
-        THEM, cluster_id=longest, data_id=longest, client_address=longest
+        THEM,
+        cluster_id=longest,
+        data_id=longest,
+        client_address=longest,
+        peer_address=longest,
+        life=longest,
     )
     assert len(encode_hello(hello)) <= MAX_HELLO_BYTES
     assert decode_hello(encode_hello(hello)) == hello

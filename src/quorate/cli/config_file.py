@@ -21,6 +21,7 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     client: str | None = None
     peer: str | None = None
     members: tuple[str, ...] | None = None
+    join: tuple[str, ...] | None = None
     insecure: bool | None = None
     election_timeout_ms: int | None = None
     heartbeat_ms: int | None = None

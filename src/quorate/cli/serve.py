@@ -79,6 +79,15 @@ _STOP_TIMEOUT_S = 10.0
     "first start only, the same on all its nodes.",
 )
 @click.option(
+    "--join",
+    metavar="HOST:PORT",
+    multiple=True,
+    envvar="QUORATE_JOIN",
+    help="Where clients reach a node of a cluster that exists; may be repeated. If the data "
+    "directory is empty, make it that of a new node of that cluster. `quorate member add` lets the "
+    "node in.",
+)
+@click.option(
     "--insecure",
     is_flag=True,
     envvar="QUORATE_INSECURE",

@@ -35,6 +35,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     peer: str | None
     members: tuple[str, ...]
     initialize: str | None
+    join: tuple[str, ...]
     insecure: bool
     election_timeout_ms: int
     heartbeat_ms: int
@@ -56,6 +57,13 @@ def server_config(options: ServeOptions) -> ServerConfig:
     members = _parse_members(options.members)
     if options.initialize is not None:
         _check_new_cluster(options.initialize, members)
+    if options.join and (options.initialize is not None or members):
+        raise ConfigError(
+            "--join is for a cluster that exists, and learns its members from it: leave "
+            "--initialize and --member out"
+        )
+    for address in options.join:
+        _check_address(address, "--join")
     client, peer = _own_addresses(options, members)
     if client == peer:
         raise ConfigError(
@@ -72,6 +80,7 @@ def server_config(options: ServeOptions) -> ServerConfig:
         peer_address=peer,
         members=members,
         initialize=options.initialize,
+        join=options.join,
         settings=NodeSettings(
             raft=_raft_settings(options),
             snapshots=SnapshotSettings(max_raft_state=options.max_raft_state),

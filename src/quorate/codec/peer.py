@@ -8,6 +8,8 @@ is never encoded again, neither for the log nor for any follower.
 import msgspec
 
 from quorate.codec.errors import DecodeError
+from quorate.raft.configuration import Configuration
+from quorate.raft.entry import EntryKind
 from quorate.raft.messages import AppendEntries, InstallSnapshot, PeerMessage
 
 _encoder = msgspec.msgpack.Encoder()
@@ -42,12 +44,21 @@ def _check_entries(request: AppendEntries) -> None:
     index, term = request.prev_log_index, request.prev_log_term
     for entry in request.entries:
         index += 1
+        if (entry.kind is EntryKind.CONFIGURATION) != _has_voters(entry.configuration):
+            raise DecodeError(
+                f"AppendEntries holds an entry {index} whose configuration is missing or out "
+                "of place"
+            )
         if entry.index != index or entry.term < term or entry.term > request.term:
             raise DecodeError(
                 f"AppendEntries after index {request.prev_log_index} holds an entry of index "
                 f"{entry.index} and term {entry.term} in place {index}"
             )
         term = entry.term
+
+
+def _has_voters(configuration: Configuration | None) -> bool:
+    return configuration is not None and bool(configuration.voters)
 
 
 def _check_chunk(request: InstallSnapshot) -> None:
@@ -63,5 +74,5 @@ def _check_chunk(request: InstallSnapshot) -> None:
             f"InstallSnapshot of term {request.term} holds a snapshot of index {snapshot.index} "
             f"and term {snapshot.term}"
         )
-    if not snapshot.configuration.voters:
+    if not _has_voters(snapshot.configuration):
         raise DecodeError("InstallSnapshot holds a snapshot of a cluster without voters")

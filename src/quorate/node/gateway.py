@@ -25,7 +25,7 @@ from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
 from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
 from quorate.wire.errors import ProtocolError
-from quorate.wire.resp_reply import encode_error, encode_reply
+from quorate.wire.resp_reply import OK, encode_error, encode_reply
 
 _TOO_MANY_CONNECTIONS = encode_error("ERR", "max number of clients reached")
 
@@ -70,6 +70,7 @@ class Gateway:
         boot: how often the node has started.
         limits: local limits.
         view: tells what commands about the node answer.
+        administer: executes a command on the members of the cluster, or raises a `CommandError`.
         query: the state machine's answer to a query, as of now.
     """
 
@@ -81,9 +82,11 @@ class Gateway:
         limits: NodeLimits,
         view: Callable[[], NodeView],
         query: Callable[[Query], QueryResult],
+        administer: Callable[[list[bytes], int], None],
     ) -> None:
         self._limits = limits
         self._view = view
+        self._administer = administer
         self._query = query
         self._memory = ClientMemory(limits)
         self._connections: dict[int, Connection] = {}
@@ -151,6 +154,13 @@ class Gateway:
             if connection.is_writable:
                 self._dirty[connection_id] = connection
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that clients have sent is answered, and the answers given out."""
+        if self._unanswered or self._dirty or self._want_room:
+            return False
+        return not any(connection.unread for connection in self._connections.values())
+
     def is_congested(self, connection_id: int) -> bool:
         """Whether no more should be read from this client for now."""
         connection = self._connections.get(connection_id)
@@ -193,6 +203,10 @@ class Gateway:
 
     def _take_request(self, connection: Connection, arguments: list[bytes], now: int) -> None:
         spec = find_command(arguments)
+        if spec.name == "quorate.member":
+            self._administer(arguments, now)
+            connection.answer(OK)
+            return
         if spec.understand is None:
             immediate = answer_locally(spec, arguments, connection, self._view)
             connection.answer(immediate.reply)

@@ -6,6 +6,7 @@ the simulator.
 """
 
 import random
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,9 +14,10 @@ from quorate.kv.queries import Count, Query, QueryResult
 from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
 from quorate.node.gateway import Gateway
+from quorate.node.members import Members
 from quorate.node.results import encode_not_leader
 from quorate.node.settings import NodeSettings
-from quorate.node.status import NodeInfo, NodeStatus, SnapshotProgress
+from quorate.node.status import MemberStatus, NodeInfo, NodeStatus, SnapshotProgress
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.messages import PeerMessage
@@ -70,6 +72,7 @@ class Node:
         durable: what its disk holds.
         settings: how it is to behave.
         info: what `status` reports besides.
+        peer_data_ids: which data directories other servers had when they were last heard.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
         raft_state_bytes: how much Raft state its disk holds.
@@ -88,6 +91,7 @@ class Node:
         now: int,
         settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
+        peer_data_ids: Mapping[NodeId, str] | None = None,
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
@@ -110,8 +114,14 @@ class Node:
             snapshots=settings.snapshots.of_node(node),
             raft_state_bytes=raft_state_bytes,
         )
+        self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
-            node, boot=boot, limits=settings.limits, view=self._view, query=self._query
+            node,
+            boot=boot,
+            limits=settings.limits,
+            view=self._view,
+            query=self._query,
+            administer=self._administer,
         )
 
     # ------------------------------------------------------------------ what goes in
@@ -123,6 +133,15 @@ class Node:
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
         """The connection to another server was made or was lost."""
         self.raft.link_changed(peer, up=up, now=now)
+
+    def peer_identified(self, peer: NodeId, data_id: str) -> None:
+        """Another server has said which data directory it has, and is believed."""
+        self._members.identified(peer, data_id)
+
+    def transfer_leadership(self, now: int) -> bool:
+        """Hands leadership over to whoever is best suited; False if there is nobody, or no need."""
+        successor = self.raft.successor(now)
+        return successor is not None and self.raft.transfer_leadership(successor, now)
 
     def open_connection(self) -> int:
         """A client has connected; returns the connection's id."""
@@ -147,6 +166,11 @@ class Node:
     def close_connection(self, connection: int, now: int) -> None:
         """A client has gone."""
         self._gateway.close_connection(connection, now)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that clients have sent is answered."""
+        return self._gateway.is_idle
 
     def is_congested(self, connection: int) -> bool:
         """Whether no more should be read from this client for now."""
@@ -205,6 +229,7 @@ class Node:
         broken: list[int] = []
         given_up: list[int] = []
         self._gateway.turn_begins()
+        self._members.complete(now)
         while True:
             outcomes, reads = self._replica.take_outcomes(now)
             for outcome in outcomes:
@@ -226,7 +251,7 @@ class Node:
                 self._replica.cancel_read(ticket)
             for ticket, operation in wanted.operations:
                 self._replica.submit(ticket, operation)
-            if not wanted.reads and not wanted.operations:
+            if not wanted.reads and not self._replica.has_to_propose:
                 break
             self._replica.propose(now)
         ready = self.raft.take_ready(now)
@@ -272,13 +297,38 @@ class Node:
                 SnapshotProgress(sent.index, sent.offset, sent.size, to=peer)
                 for peer, sent in raft.sending.items()
             ),
+            members=self._member_statuses(),
+            configuration_index=raft.membership.index,
+            configuration_is_committed=raft.configuration_is_committed,
+            is_transferring=raft.is_transferring,
             client_address=self._info.client_address,
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
+            data_id=self._info.data_id,
             pid=self._info.pid,
             connections=self._gateway.connections,
             version=self._info.version,
         )
+
+    def _member_statuses(self) -> tuple[MemberStatus, ...]:
+        configuration, followers = self.raft.configuration, self.raft.followers
+        return tuple(
+            MemberStatus(
+                id=member.id,
+                votes=configuration.is_voter(member.id),
+                is_promoting=member.id in configuration.promoting,
+                peer_address=member.peer_address,
+                client_address=member.client_address,
+                data_id=member.data_id,
+                match_index=None if follower is None else follower.match_index,
+                silent_ms=None if follower is None else follower.silent_us // 1000,
+            )
+            for member in configuration.members
+            for follower in (followers.get(member.id),)
+        )
+
+    def _administer(self, arguments: list[bytes], now: int) -> None:
+        self._members.execute(arguments, now, leader_address=self._leader_address())
 
     def _snapshot_age_ms(self) -> int | None:
         if not self.raft.snapshot_size:

@@ -19,6 +19,31 @@ class SnapshotProgress(msgspec.Struct, frozen=True):
     to: int | None = None
 
 
+class MemberStatus(msgspec.Struct, frozen=True):
+    """A member of the cluster, as one node knows it.
+
+    Attributes:
+        id: its number.
+        votes: whether it is a voter; else it is a learner.
+        is_promoting: a learner that the leader makes a voter as soon as it has caught up.
+        peer_address: where other nodes reach it.
+        client_address: where clients reach it.
+        data_id: of its data directory; empty until that is known.
+        match_index: up to where its log is known to be as the leader's; None if this node does not
+            lead, or is the member itself.
+        silent_ms: for how long it has answered nothing; None likewise.
+    """
+
+    id: int
+    votes: bool
+    is_promoting: bool
+    peer_address: str
+    client_address: str
+    data_id: str
+    match_index: int | None
+    silent_ms: int | None
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """The state of one node; `QUORATE.STATUS` answers it as JSON.
 
@@ -44,9 +69,14 @@ class NodeStatus(msgspec.Struct, frozen=True):
         snapshot_receiving: the one that the leader is sending to it.
         snapshot_restoring: the one that it is reading, after its start or after one was received.
         snapshots_sending: those that it sends, as the leader, to followers that lag behind.
+        members: of the cluster, as it knows them; voters first.
+        configuration_index: the index of the entry that says so, or of the snapshot.
+        configuration_is_committed: whether it knows that to be committed.
+        is_transferring: whether it is handing its leadership over.
         client_address: where clients reach it.
         peer_address: where other nodes reach it.
         cluster_id: the cluster that it belongs to.
+        data_id: of its data directory.
         pid: its process; 0 in a simulation.
         connections: how many clients are connected.
         version: of Quorate.
@@ -69,9 +99,14 @@ class NodeStatus(msgspec.Struct, frozen=True):
     snapshot_receiving: SnapshotProgress | None
     snapshot_restoring: SnapshotProgress | None
     snapshots_sending: tuple[SnapshotProgress, ...]
+    members: tuple[MemberStatus, ...]
+    configuration_index: int
+    configuration_is_committed: bool
+    is_transferring: bool
     client_address: str
     peer_address: str
     cluster_id: str
+    data_id: str
     pid: int
     connections: int
     version: str
@@ -83,5 +118,6 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     client_address: str = ""
     peer_address: str = ""
     cluster_id: str = ""
+    data_id: str = ""
     pid: int = 0
     version: str = ""

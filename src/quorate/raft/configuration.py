@@ -56,11 +56,13 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         learners: those that get the log and count for nothing (dissertation §4.2.1), in that order.
         promoting: the ids of the learners that the leader makes voters as soon as their logs have
             caught up with its own.
+        removed: the data ids of those that were removed; none of them comes back.
     """
 
     voters: tuple[Member, ...]
     learners: tuple[Member, ...] = ()
     promoting: tuple[NodeId, ...] = ()
+    removed: tuple[str, ...] = ()
 
     # ------------------------------------------------------------------ majorities
 
@@ -108,16 +110,22 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """With a new member that votes as soon as it has caught up, or, without `promote`, never.
 
         Raises:
-            ConfigurationError: there is a member of that id.
+            ConfigurationError: there is a member of that id, or its data directory is one that
+                was removed.
         """
         if self.member(member.id) is not None:
             raise ConfigurationError(
                 f"there is a member {member.id} already: remove it first, or choose another id"
             )
-        return Configuration(
-            self.voters,
-            _by_id((*self.learners, member)),
-            (*self.promoting, member.id) if promote else self.promoting,
+        if member.data_id and member.data_id in self.removed:
+            raise ConfigurationError(
+                f"the data directory {member.data_id} was removed from the cluster: give the node "
+                "a new, empty one"
+            )
+        return msgspec.structs.replace(
+            self,
+            learners=_by_id((*self.learners, member)),
+            promoting=(*self.promoting, member.id) if promote else self.promoting,
         )
 
     def with_promoting(self, node: NodeId) -> "Configuration":
@@ -129,7 +137,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         self._learner(node)
         if node in self.promoting:
             return self
-        return Configuration(self.voters, self.learners, (*self.promoting, node))
+        return msgspec.structs.replace(self, promoting=(*self.promoting, node))
 
     def with_voter(self, node: NodeId) -> "Configuration":
         """With a learner made a voter.
@@ -138,10 +146,11 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             ConfigurationError: there is no such learner.
         """
         learner = self._learner(node)
-        return Configuration(
-            _by_id((*self.voters, learner)),
-            tuple(member for member in self.learners if member.id != node),
-            tuple(other for other in self.promoting if other != node),
+        return msgspec.structs.replace(
+            self,
+            voters=_by_id((*self.voters, learner)),
+            learners=tuple(member for member in self.learners if member.id != node),
+            promoting=tuple(other for other in self.promoting if other != node),
         )
 
     def without(self, node: NodeId) -> "Configuration":
@@ -150,7 +159,8 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         Raises:
             ConfigurationError: there is no such member, or it is the last voter.
         """
-        if self.member(node) is None:
+        gone = self.member(node)
+        if gone is None:
             raise ConfigurationError(f"there is no member {node}: {self._present}")
         if self.voter_ids == (node,):
             raise ConfigurationError(
@@ -158,9 +168,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
                 "cluster: add another one first"
             )
         return Configuration(
-            tuple(member for member in self.voters if member.id != node),
-            tuple(member for member in self.learners if member.id != node),
-            tuple(other for other in self.promoting if other != node),
+            voters=tuple(member for member in self.voters if member.id != node),
+            learners=tuple(member for member in self.learners if member.id != node),
+            promoting=tuple(other for other in self.promoting if other != node),
+            removed=(*self.removed, gone.data_id) if gone.data_id else self.removed,
         )
 
     def with_member(self, member: Member) -> "Configuration":
@@ -171,10 +182,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """
         if self.member(member.id) is None:
             raise ConfigurationError(f"there is no member {member.id}: {self._present}")
-        return Configuration(
-            tuple(member if other.id == member.id else other for other in self.voters),
-            tuple(member if other.id == member.id else other for other in self.learners),
-            self.promoting,
+        return msgspec.structs.replace(
+            self,
+            voters=tuple(member if other.id == member.id else other for other in self.voters),
+            learners=tuple(member if other.id == member.id else other for other in self.learners),
         )
 
     def may_follow(self, other: "Configuration") -> bool:
@@ -191,6 +202,20 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     @property
     def _present(self) -> str:
         return f"the members are {', '.join(str(member.id) for member in self.members)}"
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """The latest configuration in a server's log, and how firm it is.
+
+    Attributes:
+        configuration: the members.
+        index: of its entry, or of the snapshot that holds it.
+        is_committed: whether that is known to be committed; until then it may be taken back.
+    """
+
+    configuration: Configuration
+    index: int
+    is_committed: bool
 
 
 def _by_id(members: Iterable[Member]) -> tuple[Member, ...]:

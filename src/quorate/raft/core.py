@@ -12,7 +12,7 @@ import random
 
 from quorate.raft.acceptance import Acceptance
 from quorate.raft.commitment import advanced_commit_index
-from quorate.raft.configuration import ChangeRefusal, Configuration, NodeId
+from quorate.raft.configuration import ChangeRefusal, Configuration, Membership, NodeId
 from quorate.raft.delivery import Delivery
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.incoming import IncomingSnapshot
@@ -40,6 +40,7 @@ from quorate.raft.reads import LocalRead, Read, RemoteRead
 from quorate.raft.ready import (
     DurableState,
     Events,
+    FollowerState,
     ForwardedProposal,
     Ready,
     ReadyRead,
@@ -129,6 +130,17 @@ class Raft:
     def configuration_is_committed(self) -> bool:
         """Whether that is known to be committed."""
         return self._log.configuration_index <= self.commit_index
+
+    @property
+    def membership(self) -> Membership:
+        """The same two things and where in the log the configuration is."""
+        index = self._log.configuration_index
+        return Membership(self.configuration, index, self.configuration_is_committed)
+
+    @property
+    def followers(self) -> dict[NodeId, FollowerState]:
+        """What this server, as the leader, knows of each other member."""
+        return self._role.followers(self._now) if isinstance(self._role, Leader) else {}
 
     @property
     def is_transferring(self) -> bool:

@@ -19,7 +19,7 @@ from quorate.raft.outbox import Outbox
 from quorate.raft.persistence import Persistence
 from quorate.raft.progress import Progress
 from quorate.raft.reads import Read, ReadRounds
-from quorate.raft.ready import ChunkToSend
+from quorate.raft.ready import ChunkToSend, FollowerState
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot_transfer import MAX_PATIENCE, MAX_REMEMBERED_PIECES, SnapshotTransfer
 
@@ -147,6 +147,15 @@ class Leader:
         if node == self._me:
             return True
         return now - self.progress[node].last_contact_at < self._settings.election_timeout_us
+
+    def followers(self, now: int) -> dict[NodeId, FollowerState]:
+        """What is known of each other member."""
+        return {
+            node: FollowerState(
+                progress.match_index, now - progress.last_contact_at, self.hears(node, now)
+            )
+            for node, progress in self.progress.items()
+        }
 
     def successor(self, now: int) -> NodeId | None:
         """The other voter that could lead best: one in touch, with the longest log."""

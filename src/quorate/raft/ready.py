@@ -145,6 +145,20 @@ class ForwardLost(msgspec.Struct, frozen=True, gc=False):
 ForwardOutcome = ForwardAnswered | ForwardRefused | ForwardLost
 
 
+class FollowerState(msgspec.Struct, frozen=True, gc=False):
+    """What a leader knows of another member.
+
+    Attributes:
+        match_index: its log is known to be durable and equal to the leader's up to here.
+        silent_us: for how long it has answered nothing.
+        is_in_touch: whether that is less than an election timeout.
+    """
+
+    match_index: int
+    silent_us: int
+    is_in_touch: bool
+
+
 class Ready(msgspec.Struct, frozen=True):
     """What the driver has to do now.
 

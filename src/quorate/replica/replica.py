@@ -274,8 +274,18 @@ class Replica(Generic[QueryT, ResultT]):
 
     # ------------------------------------------------------------------ submissions
 
+    @property
+    def has_to_propose(self) -> bool:
+        """Whether something was submitted that `propose` would hand on now."""
+        return bool(self._queue) and not self._raft.is_transferring
+
     def propose(self, now: int) -> None:
-        """Hands what was submitted to the leader, be it this server or another."""
+        """Hands what was submitted to the leader, be it this server or another.
+
+        While this server hands its leadership over, it waits for whoever leads then.
+        """
+        if self._raft.is_transferring:
+            return
         queue, self._queue = self._queue, []
         for batch in _batches(queue, self._limits.max_batch_bytes):
             tickets = tuple(ticket for ticket, _ in batch)

@@ -12,10 +12,11 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from quorate.node.node import Node, NodeReady
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, Envelope, LogWrite, ReceivedChunk
 from quorate.runtime.leadership_log import LeadershipLog
@@ -74,6 +75,9 @@ class Peers(Protocol):
 
     def send(self, to: NodeId, messages: list[PeerMessage]) -> None:
         """Sends messages, or drops them if there is no link."""
+
+    def members_changed(self, membership: Membership) -> None:
+        """The members are these now, or it has become known that they are."""
 
 
 class Log(Protocol):
@@ -134,6 +138,7 @@ class Driver:
         self._log = log
         self._snapshots = snapshots
         self._leadership = LeadershipLog(node.raft)
+        self._membership = node.raft.membership
         self._clients: dict[int, ClientConnection] = {}
         self._paused: dict[int, ClientConnection] = {}
         self._behind: dict[int, ClientConnection] = {}
@@ -148,6 +153,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._stopped = False
+        self._is_leaving = False
+        self._awaited: tuple[Callable[[], bool], asyncio.Future[None]] | None = None
 
     def start(self) -> None:
         """Begins to live."""
@@ -158,6 +165,26 @@ class Driver:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def leave(self) -> None:
+        """Hands leadership over, reads nothing more from clients, and answers what was read.
+
+        So nobody who waits for an answer loses it by the `stop` that follows. It may take as long
+        as a command may.
+        """
+        if self._node.transfer_leadership(monotonic_us()):
+            await self._until(lambda: not self._node.raft.is_transferring)
+        self._is_leaving = True
+        for connection in self._clients:
+            self._pause(connection)
+        await self._until(lambda: self._node.is_idle and not self._untaken and not self._behind)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Waits for the turn after which this is so."""
+        future = self._loop.create_future()
+        self._awaited = condition, future
+        self._schedule_turn()
+        await future
 
     # ------------------------------------------------------------------ clients
 
@@ -226,6 +253,12 @@ class Driver:
         """The connection to another server was made or was lost."""
         if not self._stopped:
             self._node.link_changed(peer, up=up, now=monotonic_us())
+            self._schedule_turn()
+
+    def peer_identified(self, peer: NodeId, data_id: str) -> None:
+        """Another server has said which data directory it has, and is believed."""
+        if not self._stopped:
+            self._node.peer_identified(peer, data_id)
             self._schedule_turn()
 
     def written(self, number: int) -> None:
@@ -303,9 +336,20 @@ class Driver:
                 break
             self._persisted(ready.write.number)
         self._clients_until_us = 0
+        self._note_membership()
         self._leadership.note()
         self._resume_clients()
         self._set_timer()
+        if self._awaited is not None and self._awaited[0]():
+            future, self._awaited = self._awaited[1], None
+            if not future.done():
+                future.set_result(None)
+
+    def _note_membership(self) -> None:
+        membership = self._node.raft.membership
+        if membership != self._membership:
+            self._membership = membership
+            self._peers.members_changed(membership)
 
     def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
         """Sends replies, and keeps none of them until the last is sent: there may be many long."""
@@ -419,7 +463,7 @@ class Driver:
                 continue
             if connection in self._untaken:
                 self._schedule_turn()
-            else:
+            elif not self._is_leaving:
                 del self._paused[connection]
                 client.resume_reading()
 

@@ -3,6 +3,10 @@
 A server sends on the connections that it made itself and receives on those that it accepted. So
 each direction comes up, breaks and comes back by itself. Messages for a server that cannot be
 reached, or that takes them too slowly, are dropped: Raft expects that.
+
+Called are the members, and whoever calls: a server that is no member yet as far as this one knows,
+or no more, is answered too. Each is called where it says itself that it listens, as long as the
+members' list has not changed since; so one whose address has changed only has to call the others.
 """
 
 import asyncio
@@ -14,7 +18,7 @@ import msgspec
 
 from quorate.clerk.addresses import parse_address
 from quorate.clerk.backoff import Backoff
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.runtime.complaints import Complaints
 from quorate.wire.errors import PeerProtocolError
@@ -46,6 +50,9 @@ class Listener(Protocol):
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         """The connection to another server was made or was lost."""
 
+    def peer_identified(self, peer: NodeId, data_id: str) -> None:
+        """Another server has said which data directory it has, and is believed."""
+
 
 class KnownPeers(Protocol):
     """What is durably remembered of other servers: the store."""
@@ -62,8 +69,7 @@ class PeerProtocol(asyncio.Protocol):
 
     Args:
         mine: what this server says of itself on this connection.
-        members: the servers of the cluster.
-        known: what is remembered of other servers.
+        refuse_reason: tells why another server is not talked to; None if it is.
         complaints: where it is told why a connection was refused or broken off.
         on_accepted: called when both sides have said who they are and this one accepts.
         on_messages: called with the sender and its messages.
@@ -74,16 +80,14 @@ class PeerProtocol(asyncio.Protocol):
         self,
         mine: Hello,
         *,
-        members: frozenset[NodeId],
-        known: KnownPeers,
+        refuse_reason: Callable[[Hello, Hello], str | None],
         complaints: Complaints,
-        on_accepted: Callable[["PeerProtocol", NodeId], None],
+        on_accepted: Callable[["PeerProtocol", Hello], None],
         on_messages: Callable[[NodeId, list[PeerMessage]], None],
         on_lost: Callable[["PeerProtocol"], None],
     ) -> None:
         self._mine = mine
-        self._members = members
-        self._known = known
+        self._refuse_reason = refuse_reason
         self._complaints = complaints
         self._on_accepted = on_accepted
         self._on_messages = on_messages
@@ -131,6 +135,11 @@ class PeerProtocol(asyncio.Protocol):
         self.closed.set()
         self._on_lost(self)
 
+    @property
+    def hello(self) -> Hello | None:
+        """What the other side has said of itself, if it is accepted."""
+        return None if self.peer is None else self._connection.hello
+
     def send(self, messages: list[PeerMessage]) -> None:
         """Sends messages together, or drops them if too many are unsent already."""
         assert self._transport is not None
@@ -155,24 +164,18 @@ class PeerProtocol(asyncio.Protocol):
 
     def _judge(self, theirs: Hello) -> list[PeerMessage]:
         assert self._transport is not None
-        reason = refuse_reason(self._mine, theirs, self._known.known_data_id(theirs.sender))
-        if reason is None and theirs.sender not in self._members:
-            reason = (
-                f"node {theirs.sender} is no member of this cluster as node {self._mine.sender} "
-                "knows it: check its id"
-            )
+        reason = self._refuse_reason(self._mine, theirs)
         if reason is not None:
             self._complain(f"refused: {reason}")
             self._transport.write(self._connection.refuse(reason))
             self._transport.close()
             return []
-        self._known.remember_peer(theirs.sender, theirs.data_id)
-        if self._mine.to is None:
-            self._transport.write(self._connection.greet())
         self.peer = theirs.sender
         self._handshake_limit.cancel()
+        if self._mine.to is None:
+            self._transport.write(self._connection.greet())
         messages = self._connection.accept()
-        self._on_accepted(self, theirs.sender)
+        self._on_accepted(self, theirs)
         return messages
 
     def _handshake_takes_too_long(self) -> None:
@@ -183,8 +186,8 @@ class PeerLinks:
     """All connections of one server to and from the others.
 
     Args:
-        hello: what this server says of itself; `to` is filled in for each call.
-        members: the servers of the cluster, this one included.
+        hello: what this server says of itself; `to` and `member_since` are filled in.
+        membership: the members, as this server knows them.
         known: what is remembered of other servers.
         rng: for the pauses between attempts.
     """
@@ -192,15 +195,16 @@ class PeerLinks:
     def __init__(
         self,
         hello: Hello,
-        members: tuple[Member, ...],
+        membership: Membership,
         *,
         known: KnownPeers,
         rng: random.Random,
     ) -> None:
         self._hello = hello
-        self._others = [member for member in members if member.id != hello.sender]
-        self._members = frozenset(member.id for member in members)
+        self._membership = membership
         self._known = known
+        self._addresses: dict[NodeId, str] = {}
+        self._accepted_hellos: dict[NodeId, Hello] = {}
         self._complaints = Complaints()
         self._rng = rng
         self._listener: Listener | None = None
@@ -208,20 +212,30 @@ class PeerLinks:
         self._incoming: dict[NodeId, PeerProtocol] = {}
         self._open: set[PeerProtocol] = set()
         self._strangers: dict[PeerProtocol, None] = {}  # the oldest first
-        self._callers: list[asyncio.Task[None]] = []
+        self._callers: dict[NodeId, asyncio.Task[None]] = {}
 
     def start(self, listener: Listener) -> None:
         """Begins to call the other servers, and does so again whenever a call ends."""
         self._listener = listener
-        self._callers = [
-            asyncio.create_task(self._keep_calling(member), name=f"peer-{member.id}")
-            for member in self._others
-        ]
+        self.members_changed(self._membership)
+
+    def members_changed(self, membership: Membership) -> None:
+        """The members are these now, or it has become known that they are."""
+        before = {member.id: member for member in self._membership.configuration.members}
+        self._membership = membership
+        for member in membership.configuration.members:
+            if member.id not in self._addresses or member != before.get(member.id):
+                self._addresses[member.id] = member.peer_address
+            self._begin_calling(member.id)
+        for node in list(self._callers):
+            self._end_calling_stranger(node)
+        for protocol in list(self._open):
+            self._end_if_removed(protocol)
 
     def incoming_protocol(self) -> PeerProtocol:
         """The protocol for a connection that another server makes."""
         protocol = self._new_protocol(
-            self._hello, on_accepted=self._incoming_accepted, on_lost=self._incoming_lost
+            self._hello_to(None), on_accepted=self._incoming_accepted, on_lost=self._incoming_lost
         )
         self._open.add(protocol)
         self._strangers[protocol] = None
@@ -241,9 +255,9 @@ class PeerLinks:
 
     async def close(self) -> None:
         """Ends all connections and calls nobody any more."""
-        for caller in self._callers:
+        for caller in self._callers.values():
             caller.cancel()
-        await asyncio.gather(*self._callers, return_exceptions=True)
+        await asyncio.gather(*self._callers.values(), return_exceptions=True)
         for protocol in list(self._open):
             protocol.close()
 
@@ -251,27 +265,67 @@ class PeerLinks:
         self,
         mine: Hello,
         *,
-        on_accepted: Callable[[PeerProtocol, NodeId], None],
+        on_accepted: Callable[[PeerProtocol, Hello], None],
         on_lost: Callable[[PeerProtocol], None],
     ) -> PeerProtocol:
         return PeerProtocol(
             mine,
-            members=self._members,
-            known=self._known,
+            refuse_reason=self._refuse_reason,
             complaints=self._complaints,
             on_accepted=on_accepted,
             on_messages=self._received,
             on_lost=on_lost,
         )
 
+    # ------------------------------------------------------------------ who is who
+
+    def _hello_to(self, node: NodeId | None) -> Hello:
+        me = self._membership.configuration.member(self._hello.sender)
+        is_named = me is not None and me.data_id == self._hello.data_id
+        return msgspec.structs.replace(
+            self._hello, to=node, member_since=self._membership.index if is_named else 0
+        )
+
+    def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
+        remembered = self._known.known_data_id(theirs.sender)
+        return refuse_reason(
+            mine,
+            theirs,
+            membership=self._membership,
+            remembered_data_id=remembered,
+            previous=self._accepted_hellos.get(theirs.sender),
+        )
+
+    def _accepted(self, theirs: Hello) -> None:
+        self._known.remember_peer(theirs.sender, theirs.data_id)
+        self._accepted_hellos[theirs.sender] = theirs
+        if theirs.peer_address:
+            self._addresses[theirs.sender] = theirs.peer_address
+        if self._listener is not None:
+            self._listener.peer_identified(theirs.sender, theirs.data_id)
+
+    def _is_member(self, node: NodeId) -> bool:
+        return self._membership.configuration.member(node) is not None
+
+    def _end_if_removed(self, protocol: PeerProtocol) -> None:
+        """Ends the connection to a server that would not be accepted any more."""
+        if protocol.hello is None:
+            return
+        reason = self._refuse_reason(self._hello_to(None), protocol.hello)
+        if reason is not None:
+            protocol.break_off(f"broken off: {reason}")
+
     # ------------------------------------------------------------------ incoming
 
-    def _incoming_accepted(self, protocol: PeerProtocol, peer: NodeId) -> None:
+    def _incoming_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
+        peer = theirs.sender
+        self._accepted(theirs)
         self._strangers.pop(protocol, None)
         previous = self._incoming.get(peer)
         self._incoming[peer] = protocol
         if previous is not None:
             previous.close()
+        self._begin_calling(peer)
 
     def _incoming_lost(self, protocol: PeerProtocol) -> None:
         self._open.discard(protocol)
@@ -279,6 +333,7 @@ class PeerLinks:
         if protocol.peer is not None and self._incoming.get(protocol.peer) is protocol:
             del self._incoming[protocol.peer]
             self._changed(protocol.peer, up=False)
+            self._end_calling_stranger(protocol.peer)
 
     def _received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
         if self._listener is not None:
@@ -286,25 +341,37 @@ class PeerLinks:
 
     # ------------------------------------------------------------------ outgoing
 
-    async def _keep_calling(self, member: Member) -> None:
+    def _begin_calling(self, node: NodeId) -> None:
+        is_started = self._listener is not None
+        if is_started and node not in self._callers and node != self._hello.sender:
+            call = self._keep_calling(node)
+            self._callers[node] = asyncio.create_task(call, name=f"peer-{node}")
+
+    def _end_calling_stranger(self, node: NodeId) -> None:
+        """Calls a server no more that is no member and does not call either."""
+        if node in self._callers and node not in self._incoming and not self._is_member(node):
+            self._callers.pop(node).cancel()
+            self._addresses.pop(node, None)
+
+    async def _keep_calling(self, node: NodeId) -> None:
         backoff = Backoff(
             minimum_us=round(FIRST_BACKOFF_S * 1e6),
             maximum_us=round(LONGEST_BACKOFF_S * 1e6),
             rng=self._rng,
         )
         while True:
-            if await self._call(member):
+            if await self._call(node):
                 backoff.reset()
             await asyncio.sleep(backoff.next_us() / 1e6)
 
-    async def _call(self, member: Member) -> bool:
+    async def _call(self, node: NodeId) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""
         protocol = self._new_protocol(
-            msgspec.structs.replace(self._hello, to=member.id),
+            self._hello_to(node),
             on_accepted=self._outgoing_accepted,
             on_lost=self._outgoing_lost,
         )
-        host, port = parse_address(member.peer_address)
+        host, port = parse_address(self._addresses[node])
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
@@ -317,9 +384,10 @@ class PeerLinks:
             protocol.close()
         return protocol.peer is not None
 
-    def _outgoing_accepted(self, protocol: PeerProtocol, peer: NodeId) -> None:
-        self._outgoing[peer] = protocol
-        self._changed(peer, up=True)
+    def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
+        self._accepted(theirs)
+        self._outgoing[theirs.sender] = protocol
+        self._changed(theirs.sender, up=True)
 
     def _outgoing_lost(self, protocol: PeerProtocol) -> None:
         if protocol.peer is not None and self._outgoing.get(protocol.peer) is protocol:

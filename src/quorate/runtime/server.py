@@ -18,7 +18,8 @@ from quorate.clerk.addresses import parse_address
 from quorate.node.node import Node
 from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.runtime.ask import ask_statuses
 from quorate.runtime.client_server import ClientProtocol
 from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver, monotonic_us
@@ -27,12 +28,14 @@ from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
 from quorate.runtime.snapshot_worker import SnapshotWorker
 from quorate.runtime.version import VERSION
-from quorate.storage.identity import Identity, load_identity
+from quorate.storage.identity import Identity, has_identity, load_identity
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
 
 BACKLOG = 1024
 """Connections that may wait to be accepted, as far as the system allows."""
+JOIN_PERIOD_S = 0.5
+"""How often a node that is to join asks those of the cluster, while none answers."""
 OTHER_FILES = 64
 """Open files besides those of clients: the log, the links, the strangers, the event loop."""
 
@@ -51,6 +54,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
             initialised, and must be what it was initialised with otherwise.
         initialize: the id of a new cluster, if the directory is to be made that of a new node of
             it; None to start what is there.
+        join: client addresses of some nodes of a cluster that exists, `HOST:PORT`: if there is
+            nothing, the directory is made that of a new node of theirs.
         settings: how it is to behave.
     """
 
@@ -60,6 +65,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer_address: str
     members: tuple[Member, ...] = ()
     initialize: str | None = None
+    join: tuple[str, ...] = ()
     settings: NodeSettings = NodeSettings()
 
 
@@ -70,22 +76,34 @@ class StartError(Exception):
 class _Stop:
     """Why the server ends: asked to, or because of a failure."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future: asyncio.Future[BaseException | None] = loop.create_future()
+    def __init__(self) -> None:
+        self._requested = asyncio.Event()
+        self._failed = asyncio.Event()
+        self.failure: BaseException | None = None
 
     def request(self) -> None:
         """Somebody wants it to end."""
-        if not self._future.done():
-            self._future.set_result(None)
+        self._requested.set()
 
     def fail(self, error: BaseException) -> None:
         """It cannot go on."""
-        if not self._future.done():
-            self._future.set_result(error)
+        if self.failure is None:
+            self.failure = error
+        self._requested.set()
+        self._failed.set()
 
-    async def wait(self) -> BaseException | None:
-        """Waits for the end; returns the failure, if it was one."""
-        return await self._future
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to end."""
+        return self._requested.is_set()
+
+    async def wait(self) -> None:
+        """Waits until it is to end."""
+        await self._requested.wait()
+
+    async def wait_for_failure(self) -> None:
+        """Waits until it cannot go on."""
+        await self._failed.wait()
 
 
 def run_server(config: ServerConfig) -> None:
@@ -102,14 +120,16 @@ def run_server(config: ServerConfig) -> None:
 
 async def _serve(config: ServerConfig) -> None:
     loop = asyncio.get_running_loop()
-    stop = _Stop(loop)
+    stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.request)
     with (
         _listening(config.client_address, "client") as client_socket,
         _listening(config.peer_address, "peer") as peer_socket,
-        DirectoryDisk(config.data_dir, create=config.initialize is not None) as disk,
-        contextlib.closing(_open_store(config, disk)) as store,
+        DirectoryDisk(
+            config.data_dir, create=config.initialize is not None or bool(config.join)
+        ) as disk,
+        contextlib.closing(await _open_store(config, disk, stop)) as store,
         contextlib.closing(
             LogWriter(store, loop, on_failure=stop.fail, on_warning=log.warning)
         ) as log_writer,
@@ -143,10 +163,12 @@ async def _run(
         now=monotonic_us(),
         settings=_within_open_files(config.settings),
         raft_state_bytes=store.raft_state_bytes,
+        peer_data_ids=identity.peer_data_ids,
         info=NodeInfo(
             client_address=config.client_address,
             peer_address=config.peer_address,
             cluster_id=identity.cluster_id,
+            data_id=identity.data_id,
             pid=os.getpid(),
             version=VERSION,
         ),
@@ -158,8 +180,11 @@ async def _run(
         data_id=identity.data_id,
         boot=identity.boot,
         client_address=config.client_address,
+        peer_address=config.peer_address,
+        life=secrets.token_hex(8),
     )
-    links = PeerLinks(hello, identity.members, known=store, rng=rng)
+    _warn_of_other_addresses(config, node.raft.configuration)
+    links = PeerLinks(hello, node.raft.membership, known=store, rng=rng)
     driver = Driver(node, loop, peers=links, log=log_writer, snapshots=snapshot_worker)
     log_writer.start(driver.written)
     snapshot_worker.start(driver)
@@ -179,14 +204,25 @@ async def _run(
     )
     links.start(driver)
     driver.start()
-    failure = await stop.wait()
-    driver.stop()
+    await stop.wait()
     client_server.close()
+    await _leave(driver, stop, timeout_s=config.settings.limits.command_timeout_us / 1e6)
+    driver.stop()
     peer_server.close()
     await links.close()
-    if failure is not None:
-        raise failure
+    if stop.failure is not None:
+        raise stop.failure
     log.info("node %d has stopped", identity.node)
+
+
+async def _leave(driver: Driver, stop: _Stop, *, timeout_s: float) -> None:
+    """Lets the driver leave, as long as that may take, and unless it cannot go on."""
+    leaving = asyncio.create_task(driver.leave())
+    failing = asyncio.create_task(stop.wait_for_failure())
+    await asyncio.wait((leaving, failing), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in (leaving, failing):
+        task.cancel()
+    await asyncio.gather(leaving, failing, return_exceptions=True)
 
 
 def _failed(stop: _Stop, context: dict[str, object]) -> None:
@@ -199,7 +235,7 @@ def _failed(stop: _Stop, context: dict[str, object]) -> None:
         stop.fail(RuntimeError(str(context.get("message"))))
 
 
-def _open_store(config: ServerConfig, disk: DirectoryDisk) -> Store:
+async def _open_store(config: ServerConfig, disk: DirectoryDisk, stop: _Stop) -> Store:
     if config.initialize is not None:
         if not any(member.id == config.node for member in config.members):
             raise StartError(f"node {config.node} is not among the members of the new cluster")
@@ -209,6 +245,14 @@ def _open_store(config: ServerConfig, disk: DirectoryDisk) -> Store:
             node=config.node,
             data_id=secrets.token_hex(16),
             members=config.members,
+        )
+    elif config.join and not has_identity(disk):
+        Store.initialize(
+            disk,
+            cluster_id=await _cluster_to_join(config, stop),
+            node=config.node,
+            data_id=secrets.token_hex(16),
+            members=(),
         )
     # Opening a store writes: it counts the start. So what contradicts the directory comes first.
     _check_identity(config, load_identity(disk))
@@ -221,21 +265,51 @@ def _check_identity(config: ServerConfig, identity: Identity) -> None:
             f"{config.data_dir} is the data directory of node {identity.node}, not of node "
             f"{config.node}: start that node here, or give this one its own directory"
         )
-    if config.members and config.members != identity.members:
-        raise StartError(
-            f"the members given contradict those that {config.data_dir} was initialised with: "
-            f"{', '.join(map(_show, identity.members))}. Leave them out, or give the same"
-        )
-    mine = Member(config.node, config.peer_address, config.client_address)
-    if mine not in identity.members:
-        raise StartError(
-            f"the addresses given, {_show(mine)}, contradict those that the members of "
-            f"{config.data_dir} know: {', '.join(map(_show, identity.members))}. Give the same"
-        )
 
 
-def _show(member: Member) -> str:
-    return f"{member.id}={member.peer_address},{member.client_address}"
+async def _cluster_to_join(config: ServerConfig, stop: _Stop) -> str:
+    """The id of the cluster that this node is to join, as soon as one of its nodes tells it.
+
+    Raises:
+        StartError: the server was stopped before.
+    """
+    log.info("asking %s which cluster this is", ", ".join(config.join))
+    while not stop.is_due:
+        for status in await ask_statuses(config.join, timeout_s=JOIN_PERIOD_S):
+            if status is not None:
+                if any(member.id == config.node for member in status.members):
+                    log.warning(
+                        "cluster %s has a member %d already, with other data: until `quorate "
+                        "member rejoin %d` this node is not let in",
+                        status.cluster_id,
+                        config.node,
+                        config.node,
+                    )
+                return status.cluster_id
+        await asyncio.sleep(JOIN_PERIOD_S)
+    raise StartError(f"stopped before any of {', '.join(config.join)} could be reached")
+
+
+def _warn_of_other_addresses(config: ServerConfig, configuration: Configuration) -> None:
+    member = configuration.member(config.node)
+    if member is None:
+        log.info(
+            "this node is no member of the cluster yet as far as it knows: `quorate member add %s` "
+            "makes it one",
+            config.client_address,
+        )
+    elif (member.peer_address, member.client_address) != (
+        config.peer_address,
+        config.client_address,
+    ):
+        log.warning(
+            "the members know this node by %s and %s, but it listens on %s for peers and on %s for "
+            "clients: tell them with `quorate member set-address`",
+            member.peer_address,
+            member.client_address,
+            config.peer_address,
+            config.client_address,
+        )
 
 
 def _listening(address: str, kind: str) -> socket.socket:

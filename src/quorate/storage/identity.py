@@ -31,8 +31,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         data_id: random, made with the directory: a directory that was wiped and made anew has
             another one.
         boot: how often a node was started on this directory.
-        members: the members that the cluster was started with.
-        peer_data_ids: the `data_id` of each peer that was ever heard.
+        members: the members that the cluster was started with; none if the node has joined later.
+        peer_data_ids: the `data_id` of each peer that was ever heard, when it was last heard.
     """
 
     cluster_id: str
@@ -44,21 +44,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     format_version: int = FORMAT_VERSION
 
     def with_peer(self, node: NodeId, data_id: str) -> "Identity":
-        """This identity with a peer's `data_id` added; itself if that is known already.
-
-        Raises:
-            IdentityError: the peer is known with another `data_id`.
-        """
-        known = self.peer_data_ids.get(node)
-        if known == data_id:
+        """This identity with a peer's `data_id` as it is now; itself if that is known already."""
+        if self.peer_data_ids.get(node) == data_id:
             return self
-        if known is not None:
-            raise IdentityError(
-                f"node {node} has the data directory {data_id}, but this node knows it with "
-                f"{known}: its data was wiped or replaced, so it may have forgotten its votes. "
-                f"Start node {node} on its former directory, or leave it stopped: a member cannot "
-                "be replaced yet, and a majority goes on without it"
-            )
         return msgspec.structs.replace(self, peer_data_ids={**self.peer_data_ids, node: data_id})
 
     def with_next_boot(self) -> "Identity":

@@ -63,7 +63,7 @@ class Store:
             cluster_id: the cluster that the node belongs to.
             node: the node's number.
             data_id: random, of this directory alone.
-            members: the members that the cluster starts with.
+            members: the members that the cluster starts with; none if it exists already.
             segment_size: bytes of the log's first segment.
 
         Raises:
@@ -158,11 +158,7 @@ class Store:
         return self.identity.peer_data_ids.get(peer)
 
     def remember_peer(self, node: NodeId, data_id: str) -> None:
-        """Durably remember a peer's `data_id`; does nothing if it is known already.
-
-        Raises:
-            IdentityError: the peer is known with another one; it must not be believed.
-        """
+        """Durably remember a peer's `data_id`; does nothing if it is known already."""
         identity = self.identity.with_peer(node, data_id)
         if identity is not self.identity:
             save_identity(self._disk, identity)

@@ -9,12 +9,12 @@ from typing import Annotated
 import msgspec
 
 from quorate.codec.errors import DecodeError
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import Membership, NodeId
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Grows with each change of the messages between servers."""
 
-MAX_HELLO_BYTES = 4096
+MAX_HELLO_BYTES = 8192
 """The longest body of a `Hello` or a `Refusal`: all that a stranger can make a server keep."""
 
 _MAX_REASON_CHARACTERS = MAX_HELLO_BYTES // 4 - 16  # at 4 bytes each, and the array around it
@@ -35,6 +35,11 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
         data_id: of the sender's data directory.
         boot: how often the sender has been started on that directory.
         client_address: where the sender serves clients, `HOST:PORT`.
+        peer_address: where the sender listens to other servers, `HOST:PORT`; to be called there,
+            whatever the members' list says.
+        member_since: the index of the latest configuration that the sender knows, if that names it
+            as a member with this very data directory; 0 if not.
+        life: random, of the sender's process.
     """
 
     version: int = PROTOCOL_VERSION
@@ -44,6 +49,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     data_id: _Text
     boot: int
     client_address: _Text
+    peer_address: _Text = ""
+    member_since: int = 0
+    life: _Text = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -95,17 +103,31 @@ def decode_refusal(body: bytes) -> Refusal:
         raise DecodeError(f"not a refusal: {error}") from error
 
 
-def refuse_reason(mine: Hello, theirs: Hello, known_data_id: str | None) -> str | None:
+def refuse_reason(
+    mine: Hello,
+    theirs: Hello,
+    *,
+    membership: Membership,
+    remembered_data_id: str | None,
+    previous: Hello | None,
+) -> str | None:
     """Why `mine.sender` must not talk to `theirs.sender`, or None if it may.
 
     The text is for the operators of both: it goes into this node's log and, as a `Refusal`, into
     the other's.
 
+    A server that is no member is talked to all the same, for this node's list of members may be an
+    old one. Not so one whose data directory was removed from the cluster, or is another one than
+    that of the member: a server that has lost its data has forgotten its votes. But if it knows a
+    later configuration that names it with this directory, then this node is behind.
+
     Args:
         mine: what this node says, or would say, on this connection.
         theirs: what the other side said.
-        known_data_id: the data directory that `theirs.sender` is remembered with; None if this
-            node has not met it yet.
+        membership: the members as this node knows them.
+        remembered_data_id: the data directory that `theirs.sender` had when this node met it; None
+            if it never did.
+        previous: the last hello of `theirs.sender` that this process has accepted, if any.
     """
     me, they = mine.sender, theirs.sender
     if theirs.version != mine.version:
@@ -133,10 +155,29 @@ def refuse_reason(mine: Hello, theirs: Hello, known_data_id: str | None) -> str 
             f"node {me} means to reach node {mine.to}, but reached node {they}: "
             "check the members' peer addresses"
         )
+    if (
+        previous is not None
+        and previous.data_id == theirs.data_id
+        and previous.life != theirs.life
+        and previous.boot >= theirs.boot
+    ):
+        return (
+            f"another process says that it is node {they}, on a copy of its data directory: stop "
+            "one of the two, and never start a node on a copy"
+        )
+    if theirs.member_since > membership.index:
+        return None
+    if membership.is_committed and theirs.data_id in membership.configuration.removed:
+        return (
+            f"node {they} was removed from the cluster: stop it. To have it back, start it on an "
+            f"empty data directory with `quorate serve --join`, and `quorate member add` it"
+        )
+    member = membership.configuration.member(they)
+    known_data_id = None if member is None else member.data_id or remembered_data_id
     if known_data_id not in (None, theirs.data_id):
         return (
             f"node {they} has lost its data: its data directory is {theirs.data_id!r}, but the "
-            f"cluster knows it by {known_data_id!r}. Start it on that directory, or leave "
-            "it stopped: a member cannot be replaced yet, and a majority goes on without it"
+            f"cluster knows it by {known_data_id!r}. Start it on that directory; if it is lost, "
+            f"start it on an empty one with `quorate serve --join`, and `quorate member rejoin` it"
         )
     return None

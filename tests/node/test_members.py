@@ -1,0 +1,176 @@
+"""`QUORATE.MEMBER`: who may be added, removed and promoted, and what the leader does by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.node.conftest import Client, Cluster
+
+    from quorate.raft.configuration import Member
+
+SECOND = 1_000_000
+ADD_FOUR = ("QUORATE.MEMBER", "ADD", 4, "peer:4", "client:4", "data-4")
+
+
+def ask(cluster: Cluster, client: Client, *words: str | int) -> str:
+    """The reply to one command, as text."""
+    client.send(*words)
+    cluster.settle()
+    reply = client.take_replies().pop()
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
+
+
+def voters(cluster: Cluster) -> tuple[int, ...]:
+    """Those that vote, as the leader knows them."""
+    return cluster.leader.node.raft.configuration.voter_ids
+
+
+def members(cluster: Cluster) -> dict[int, Member]:
+    """All members by id, as the leader knows them."""
+    return {member.id: member for member in cluster.leader.node.raft.configuration.members}
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Client:
+    return cluster.leader.connect()
+
+
+def test_a_node_that_is_added_becomes_a_voter(cluster: Cluster, client: Client) -> None:
+    cluster.add(4)
+    assert ask(cluster, client, *ADD_FOUR) == "OK"
+    cluster.run(SECOND)
+    assert voters(cluster) == (1, 2, 3, 4)
+    assert members(cluster)[4].data_id == "data-4"
+    assert members(cluster)[4].client_address == "client:4"
+    assert cluster[4].node.state.last_applied == cluster.leader.node.state.last_applied
+    assert ask(cluster, client, *ADD_FOUR) == "OK", "a repetition does no harm"
+
+
+def test_a_learner_stays_one_until_it_is_promoted(cluster: Cluster, client: Client) -> None:
+    cluster.add(4)
+    assert ask(cluster, client, *ADD_FOUR, "LEARNER") == "OK"
+    cluster.run(5 * SECOND)
+    assert voters(cluster) == (1, 2, 3)
+    assert ask(cluster, client, "QUORATE.MEMBER", "PROMOTE", 4) == "OK"
+    cluster.run(SECOND)
+    assert voters(cluster) == (1, 2, 3, 4)
+
+
+def test_a_member_is_removed(cluster: Cluster, client: Client) -> None:
+    gone = cluster.followers[0].me
+    assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", gone) == "OK"
+    cluster.run(SECOND)
+    assert gone not in voters(cluster)
+    assert "no member" in ask(cluster, client, "QUORATE.MEMBER", "REMOVE", gone)
+
+
+def test_what_would_lose_the_quorum_is_refused_unless_forced(
+    cluster: Cluster, client: Client
+) -> None:
+    dead, alive = cluster.followers
+    cluster.crash(dead)
+    cluster.run(2 * SECOND)
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "REMOVE", alive.me)
+    assert f"{dead.me} cannot be reached" in refusal
+    assert "FORCE" in refusal
+    assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", alive.me, "FORCE") == "OK"
+    assert len(voters(cluster)) == 2
+
+
+def test_the_dead_one_may_be_removed(cluster: Cluster, client: Client) -> None:
+    dead = cluster.followers[0]
+    cluster.crash(dead)
+    cluster.run(2 * SECOND)
+    assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", dead.me) == "OK"
+    assert ask(cluster, client, "SET", "k", "v") == "OK"
+
+
+def test_only_the_leader_changes_the_members(cluster: Cluster) -> None:
+    follower = cluster.followers[0].connect()
+    reply = ask(cluster, follower, "QUORATE.MEMBER", "REMOVE", 1)
+    assert reply == f"NOTLEADER client:{cluster.leader.me}"
+
+
+def test_two_changes_at_once_are_refused_for_now(cluster: Cluster, client: Client) -> None:
+    for follower in cluster.followers:
+        cluster.isolate(follower.me)
+    first, second = (follower.me for follower in cluster.followers)
+    assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", first, "FORCE") == "OK"
+    reply = ask(cluster, client, "QUORATE.MEMBER", "REMOVE", second, "FORCE")
+    assert reply == "TRYAGAIN not now: the change before this one is not committed yet"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["ADD", 4, "peer:4", "client:4"], "syntax"),
+        (["ADD", 4, "peer:4", "client:4", "d", "VOTER"], "syntax"),
+        (["ADD", 0, "peer:4", "client:4", "d"], "'0' is not the id of a node"),
+        (["ADD", 4, "peer", "client:4", "d"], "bad server address 'peer'"),
+        (["ADD", 4, "peer:4", "client:4", ""], "bad data id"),
+        (["ADD", 4, "peer:1", "client:4", "d"], "member 1 has the address peer:1"),
+        (["ADD", 2, "peer:4", "client:4", "d"], "there is a member 2 already"),
+        (["REMOVE", 9], "there is no member 9: the members are 1, 2, 3"),
+        (["PROMOTE", 9], "there is no learner 9"),
+        (["ADDRESS", 9, "peer:9", "client:9"], "there is no member 9"),
+        (["TRANSFER", 9], "node 9 is no voter"),
+        (["DANCE"], "syntax"),
+    ],
+)
+def test_nonsense_is_refused(
+    cluster: Cluster, client: Client, words: list[str | int], text: str
+) -> None:
+    assert text in ask(cluster, client, "QUORATE.MEMBER", *words)
+
+
+def test_addresses_are_changed(cluster: Cluster, client: Client) -> None:
+    follower = cluster.followers[0].me
+    command = ("QUORATE.MEMBER", "ADDRESS", follower, "peer:99", "client:99")
+    assert ask(cluster, client, *command) == "OK"
+    assert members(cluster)[follower].peer_address == "peer:99"
+
+
+def test_the_leader_puts_the_data_ids_into_the_configuration(cluster: Cluster) -> None:
+    leader = cluster.leader
+    for follower in cluster.followers:
+        leader.node.peer_identified(follower.me, f"data-{follower.me}")
+    cluster.run(SECOND)
+    for server in cluster.up:
+        known = server.node.raft.configuration
+        ids = {member.id: member.data_id for member in known.voters if member.id != leader.me}
+        assert ids == {other.me: f"data-{other.me}" for other in cluster.followers}
+
+
+# --------------------------------------------------------------------- leadership
+
+
+def test_leadership_is_handed_over_and_what_comes_meanwhile_is_not_lost(
+    cluster: Cluster, client: Client
+) -> None:
+    old, (other, _) = cluster.leader, cluster.followers
+    client.send("QUORATE.MEMBER", "TRANSFER", other.me)
+    client.send("APPEND", "k", "x")
+    for server in cluster.followers:
+        server.connect().send("APPEND", "k", "y")
+    cluster.settle()
+    cluster.run(SECOND)
+    assert cluster.leader is other
+    assert old.node.raft.current_term == other.node.raft.current_term == 2
+    assert client.take_replies()[0] == b"OK"
+    assert ask(cluster, client, "STRLEN", "k") == "3"
+
+
+def test_a_leader_that_nobody_follows_keeps_what_it_had_taken_in(
+    cluster: Cluster, client: Client
+) -> None:
+    other = cluster.followers[0]
+    cluster.isolate(other.me)
+    assert ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", other.me) == "OK"
+    client.send("SET", "k", "v")
+    cluster.settle()
+    assert client.take_replies() == []
+    cluster.run(SECOND)
+    assert client.take_replies() == [b"OK"], "after an election timeout it goes on"
