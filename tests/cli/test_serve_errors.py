@@ -107,28 +107,20 @@ def test_a_directory_of_another_node(node: Node) -> None:
     assert node.content() == before
 
 
-def test_members_that_contradict_the_directory(node: Node) -> None:
-    node.initialize()
-    before = node.content()
-    text = refusal(*node.arguments, "--member=2=127.0.0.1:1,127.0.0.1:2", status=1)
-    assert "the members given contradict those" in text
-    assert node.content() == before
-
-
-def test_addresses_that_contradict_the_directory(node: Node) -> None:
-    node.initialize()
-    before = node.content()
-    other = Node(node.directory)
-    text = refusal(
-        "serve",
-        "--id=1",
-        f"--data-dir={node.directory}",
-        f"--client={other.client}",
-        f"--peer={other.peer}",
-        status=1,
-    )
-    assert f"contradict those that the members of {node.directory} know" in text
-    assert node.content() == before
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--initialize=c",), "leave --initialize and --member out"),
+        (("--member=1=127.0.0.1:1,127.0.0.1:2",), "leave --initialize and --member out"),
+        (("--join=nowhere",), "--join: bad server address 'nowhere'"),
+    ],
+)
+def test_a_node_that_is_to_join_and_something_else(
+    node: Node, arguments: tuple[str, ...], text: str
+) -> None:
+    own = (f"--client={node.client}", f"--peer={node.peer}", "--join=127.0.0.1:1")
+    refused = refusal("serve", "--id=1", f"--data-dir={node.directory}", *own, *arguments, status=2)
+    assert text in refused
 
 
 def test_a_damaged_log(node: Node) -> None:

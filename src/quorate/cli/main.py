@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "quorate.cli.demo.command",
     "lab": "quorate.cli.lab.command",
     "status": "quorate.cli.status",
+    "member": "quorate.cli.member.command",
     "snapshot": "quorate.cli.snapshot",
     "put": "quorate.cli.operations",
     "append": "quorate.cli.operations",

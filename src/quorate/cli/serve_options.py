@@ -55,13 +55,13 @@ def server_config(options: ServeOptions) -> ServerConfig:
     if not options.data_dir:
         raise ConfigError("the name of the data directory is empty: give --data-dir one")
     members = _parse_members(options.members)
-    if options.initialize is not None:
-        _check_new_cluster(options.initialize, members)
     if options.join and (options.initialize is not None or members):
         raise ConfigError(
             "--join is for a cluster that exists, and learns its members from it: leave "
             "--initialize and --member out"
         )
+    if options.initialize is not None:
+        _check_new_cluster(options.initialize, members)
     for address in options.join:
         _check_address(address, "--join")
     client, peer = _own_addresses(options, members)

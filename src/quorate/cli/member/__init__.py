@@ -1,0 +1,1 @@
+"""`quorate member`: who belongs to the cluster."""

@@ -1,0 +1,294 @@
+"""The subcommands of `quorate member`."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import msgspec
+
+from quorate.clerk.addresses import parse_address
+from quorate.cli.errors import CommandFailure
+from quorate.cli.member.leader import LeaderClient, member_of
+from quorate.cli.parameters import Seconds, servers_option
+from quorate.cli.tables import Row, print_plain_table, print_rich_table
+from quorate.node.status import MemberStatus, NodeStatus
+from quorate.runtime.ask import ask_status
+
+_ANSWER_TIMEOUT_S = 2.0
+_CLEAR_LINE = "\r\x1b[K"
+_HEADINGS = ("id", "role", "client", "peer", "lacks", "silent", "data id")
+
+_timeout_option = click.option(
+    "--timeout",
+    type=Seconds(0.01, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait until it is done.",
+)
+_Command = Callable[..., Any]
+
+
+def _with_options(command: _Command) -> _Command:
+    return servers_option(_timeout_option(command))
+
+
+def _node_argument(name: str) -> Callable[[_Command], _Command]:
+    return click.argument(name, type=click.IntRange(min=1), metavar="ID")
+
+
+def _address_argument(name: str, metavar: str) -> Callable[[_Command], _Command]:
+    return click.argument(name, metavar=metavar, callback=_parse_address)
+
+
+def _parse_address(_ctx: click.Context, _parameter: click.Parameter, text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
+
+
+@click.group()
+def member() -> None:
+    """Shows and changes the members of a cluster."""
+
+
+# --------------------------------------------------------------------- looking
+
+
+@member.command("list")
+@_with_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def list_members(
+    servers: tuple[str, ...],
+    timeout: float,
+    as_json: bool,  # noqa: FBT001 - click's way of calling
+) -> None:
+    """Lists the members, as the leader knows them."""
+
+    async def run() -> NodeStatus:
+        return await LeaderClient(servers, timeout_s=timeout).status()
+
+    status = asyncio.run(run())
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(status.members)))
+        return
+    rows = [_row(status, member) for member in status.members]
+    if sys.stdout.isatty():
+        print_rich_table(_HEADINGS, rows, {}, sys.stdout, None)
+    else:
+        print_plain_table(_HEADINGS, rows, sys.stdout)
+    if not status.configuration_is_committed:
+        click.echo("a change is under way: a majority has not confirmed it yet")
+
+
+def _row(status: NodeStatus, member: MemberStatus) -> Row:
+    lacks = "" if member.match_index is None else str(status.last_index - member.match_index)
+    silent = "" if member.silent_ms is None else f"{member.silent_ms / 1000:.1f} s"
+    return (
+        str(member.id),
+        _role(status, member),
+        member.client_address,
+        member.peer_address,
+        lacks,
+        silent,
+        member.data_id[:8] or "not known yet",
+    )
+
+
+def _role(status: NodeStatus, member: MemberStatus) -> str:
+    if member.id == status.id:
+        return "leader" if member.votes else "leader, to go"
+    if member.votes:
+        return "voter"
+    return "learner, to vote" if member.is_promoting else "learner"
+
+
+# --------------------------------------------------------------------- changing
+
+
+@member.command()
+@_address_argument("server", "CLIENTHOST:PORT")
+@click.option("--learner", is_flag=True, help="It gets the log, but does not vote.")
+@_with_options
+def add(server: str, learner: bool, servers: tuple[str, ...], timeout: float) -> None:  # noqa: FBT001 - click's way of calling
+    """Lets a node in that was started with `quorate serve --join`.
+
+    It is found at the given client address. It gets the log, and is made a voter when it has
+    caught up.
+    """
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+        new = await _newcomer(server, await leader.status())
+        await _let_in(leader, new, learner=learner)
+        return f"node {new.id} is a {'learner' if learner else 'voter'}"
+
+    _report(run())
+
+
+@member.command()
+@_node_argument("node")
+@click.option("--force", is_flag=True, help="Even if the rest has no majority that can be reached.")
+@_with_options
+def remove(node: int, force: bool, servers: tuple[str, ...], timeout: float) -> None:  # noqa: FBT001 - click's way of calling
+    """Removes a member. Its data directory cannot come back; stop the node afterwards."""
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+        status = await leader.status()
+        if member_of(status, node) is None:
+            raise CommandFailure(f"there is no member {node}: see `quorate member list`")
+        await _remove(leader, node, force=force)
+        return f"node {node} is no member any more: stop it, if it runs"
+
+    _report(run())
+
+
+@member.command()
+@_node_argument("node")
+@_with_options
+def promote(node: int, servers: tuple[str, ...], timeout: float) -> None:
+    """Makes a learner a voter, as soon as it has caught up."""
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+
+        def is_done(status: NodeStatus) -> bool:
+            known = member_of(status, node)
+            return known is not None and known.votes and status.configuration_is_committed
+
+        await leader.order(["PROMOTE", node], is_done, _watcher(node))
+        return f"node {node} is a voter"
+
+    _report(run())
+
+
+@member.command()
+@_address_argument("server", "CLIENTHOST:PORT")
+@_with_options
+def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
+    """Lets a member in again that has lost its data.
+
+    Start it on an empty data directory with `quorate serve --join`; it is found at the given client
+    address. What it was is removed, and what it is now is added: it gets all data from the leader.
+    """
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+        status = await leader.status()
+        new = await _newcomer(server, status)
+        former = member_of(status, new.id)
+        if former is not None and former.data_id != new.data_id:
+            await _remove(leader, new.id, force=False, unless=new.data_id)
+        await _let_in(leader, new, learner=False)
+        return f"node {new.id} is a voter again"
+
+    _report(run())
+
+
+@member.command()
+@click.argument("node", type=click.IntRange(min=1), metavar="[ID]", required=False)
+@_with_options
+def transfer(node: int | None, servers: tuple[str, ...], timeout: float) -> None:
+    """Hands leadership over, to the given node or to the one that is suited best."""
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+        before = (await leader.status()).id
+
+        def is_done(status: NodeStatus) -> bool:
+            return status.id == node if node is not None else status.id != before
+
+        words: list[str | int] = ["TRANSFER"] if node is None else ["TRANSFER", node]
+        status = await leader.order(words, is_done)
+        return f"node {status.id} leads term {status.term}"
+
+    _report(run())
+
+
+@member.command("set-address")
+@_node_argument("node")
+@_address_argument("client", "CLIENTHOST:PORT")
+@_address_argument("peer", "PEERHOST:PORT")
+@_with_options
+def set_address(
+    node: int, client: str, peer: str, servers: tuple[str, ...], timeout: float
+) -> None:
+    """Tells the members where a node is from now on.
+
+    Start it there first, on its own data directory and with the new addresses.
+    """
+
+    async def run() -> str:
+        leader = LeaderClient(servers, timeout_s=timeout)
+
+        def is_done(status: NodeStatus) -> bool:
+            known = member_of(status, node)
+            moved = known is not None and (known.client_address, known.peer_address) == (
+                client,
+                peer,
+            )
+            return moved and status.configuration_is_committed
+
+        await leader.order(["ADDRESS", node, peer, client], is_done)
+        return f"node {node} is at {client} for clients and at {peer} for the other nodes"
+
+    _report(run())
+
+
+# --------------------------------------------------------------------- steps
+
+
+async def _newcomer(server: str, leader: NodeStatus) -> NodeStatus:
+    """The node at this address, which is to become a member."""
+    status = await ask_status(server, timeout_s=_ANSWER_TIMEOUT_S)
+    if status is None:
+        raise CommandFailure(
+            f"{server} cannot be reached: start the node there with `quorate serve --join` first"
+        )
+    if status.cluster_id != leader.cluster_id:
+        raise CommandFailure(
+            f"node {status.id} at {server} belongs to cluster {status.cluster_id}, not to "
+            f"{leader.cluster_id}: give it an empty data directory and start it with `--join`"
+        )
+    return status
+
+
+async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> None:
+    def is_done(status: NodeStatus) -> bool:
+        known = member_of(status, new.id)
+        is_in = known is not None and known.data_id == new.data_id and (learner or known.votes)
+        return is_in and status.configuration_is_committed
+
+    words: list[str | int] = ["ADD", new.id, new.peer_address, new.client_address, new.data_id]
+    await leader.order(words + (["LEARNER"] if learner else []), is_done, _watcher(new.id))
+
+
+async def _remove(leader: LeaderClient, node: int, *, force: bool, unless: str = "") -> None:
+    def is_done(status: NodeStatus) -> bool:
+        known = member_of(status, node)
+        is_gone = known is None or (unless != "" and known.data_id == unless)
+        return is_gone and status.configuration_is_committed
+
+    words: list[str | int] = ["REMOVE", node]
+    await leader.order(words + (["FORCE"] if force else []), is_done)
+
+
+def _watcher(node: int) -> Callable[[NodeStatus], None]:
+    """Shows on a terminal how far a learner is."""
+
+    def watch(status: NodeStatus) -> None:
+        known = member_of(status, node)
+        if sys.stdout.isatty() and known is not None and known.match_index is not None:
+            text = f"node {node}: has {known.match_index} of {status.last_index} entries"
+            click.echo(f"{_CLEAR_LINE}{text}", nl=False)
+
+    return watch
+
+
+def _report(work: Coroutine[None, None, str]) -> None:
+    text = asyncio.run(work)
+    click.echo(f"{_CLEAR_LINE if sys.stdout.isatty() else ''}{text}")

@@ -1,0 +1,110 @@
+"""Finding the leader, giving it orders, and waiting for what comes of them.
+
+An order is answered when it is in the leader's log, and may be lost with that leader. So what
+counts is what the leader's own status says afterwards: an order is repeated until that is as
+wanted.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from quorate.cli.errors import CommandFailure, ExitStatus
+from quorate.node.status import MemberStatus, NodeStatus
+from quorate.runtime.ask import NoAnswerError, ask, ask_statuses, leader_among
+from quorate.wire.resp_reply import ErrorReply
+
+_ANSWER_TIMEOUT_S = 2.0
+_PAUSE_S = 0.1
+_FOR_NOW = {"NOTLEADER", "TRYAGAIN"}
+"""Refusals that say that the same order may be taken a moment later."""
+
+
+class LeaderClient:
+    """Talks to whoever leads.
+
+    Args:
+        servers: client addresses of some of the cluster's nodes.
+        timeout_s: seconds for all that is to be done.
+    """
+
+    def __init__(self, servers: Sequence[str], *, timeout_s: float) -> None:
+        self._servers = list(servers)
+        self._timeout_s = timeout_s
+        self._give_up_at = asyncio.get_running_loop().time() + timeout_s
+
+    async def status(self) -> NodeStatus:
+        """The leader's status, as soon as there is a leader.
+
+        Raises:
+            CommandFailure: none is found in time.
+        """
+        while True:
+            statuses = await ask_statuses(self._servers, timeout_s=_ANSWER_TIMEOUT_S)
+            leader = leader_among(statuses)
+            if leader is not None:
+                return leader
+            self._learn_of(statuses)
+            await self._pause(
+                f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
+            )
+
+    async def order(
+        self,
+        words: Sequence[str | int],
+        is_done: Callable[[NodeStatus], bool],
+        watch: Callable[[NodeStatus], None] = lambda _status: None,
+    ) -> NodeStatus:
+        """Gives the order until it has been obeyed.
+
+        Args:
+            words: of the command, behind `QUORATE.MEMBER`.
+            is_done: whether the leader's status is as wanted.
+            watch: shown each status until then.
+
+        Returns:
+            The status that is as wanted.
+
+        Raises:
+            CommandFailure: the leader refuses, or it takes too long.
+        """
+        is_taken = False
+        while True:
+            status = await self.status()
+            watch(status)
+            if is_done(status):
+                return status
+            # What was taken may have been lost with its leader; then it is not under way any more.
+            if not is_taken or status.configuration_is_committed:
+                is_taken = await self._give(status.client_address, words) or is_taken
+            await self._pause(
+                f"{' '.join(map(str, words))} was not done within {self._timeout_s:g} s; it may "
+                "yet be: see `quorate member list`"
+            )
+
+    async def _give(self, leader: str, words: Sequence[str | int]) -> bool:
+        encoded = [str(word).encode() for word in words]
+        try:
+            reply = await ask(leader, b"QUORATE.MEMBER", *encoded, timeout_s=_ANSWER_TIMEOUT_S)
+        except NoAnswerError:
+            return False
+        if not isinstance(reply, ErrorReply):
+            return True
+        if reply.code not in _FOR_NOW:
+            raise CommandFailure(reply.text, ExitStatus.NOT_EXECUTED)
+        return False
+
+    def _learn_of(self, statuses: Sequence[NodeStatus | None]) -> None:
+        for status in statuses:
+            for member in status.members if status is not None else ():
+                if member.client_address and member.client_address not in self._servers:
+                    self._servers.append(member.client_address)
+
+    async def _pause(self, complaint: str) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        if asyncio.get_running_loop().time() >= self._give_up_at:
+            raise CommandFailure(complaint)
+
+
+def member_of(status: NodeStatus, node: int) -> MemberStatus | None:
+    """The member with this id, if there is one."""
+    return next((member for member in status.members if member.id == node), None)
