@@ -255,6 +255,10 @@ class Driver:
             self._node.link_changed(peer, up=up, now=monotonic_us())
             self._schedule_turn()
 
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        """There is no connection to another server, and this is why."""
+        self._node.link_failed(peer, trouble)
+
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
         if not self._stopped:

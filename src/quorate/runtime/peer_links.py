@@ -50,6 +50,9 @@ class Listener(Protocol):
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         """The connection to another server was made or was lost."""
 
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        """There is no connection to another server, and this is why."""
+
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
 
@@ -99,6 +102,8 @@ class PeerProtocol(asyncio.Protocol):
         self._handshake_limit: asyncio.TimerHandle
         self.peer: NodeId | None = None
         """Who is at the other end, once it is accepted."""
+        self.trouble = ""
+        """Why it was refused or broken off, if it was."""
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -160,6 +165,7 @@ class PeerProtocol(asyncio.Protocol):
         self.close()
 
     def _complain(self, text: str) -> None:
+        self.trouble = text
         self._complaints.tell(self._address, text, asyncio.get_running_loop().time())
 
     def _judge(self, theirs: Hello) -> list[PeerMessage]:
@@ -376,13 +382,21 @@ class PeerLinks:
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 await loop.create_connection(lambda: protocol, host, port)
-        except OSError:  # a time-out is one too; a name that does not resolve yet as well
+        except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
+            reason = error.strerror or str(error) or "no answer in time"
+            self._failed(node, f"{self._addresses[node]}: {reason}")
             return False
         try:
             await protocol.closed.wait()
         finally:
             protocol.close()
+        if protocol.trouble:
+            self._failed(node, f"{self._addresses[node]}: {protocol.trouble}")
         return protocol.peer is not None
+
+    def _failed(self, node: NodeId, trouble: str) -> None:
+        if self._listener is not None:
+            self._listener.link_failed(node, trouble)
 
     def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
         self._accepted(theirs)
