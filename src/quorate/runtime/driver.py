@@ -350,10 +350,13 @@ class Driver:
                 future.set_result(None)
 
     def _note_membership(self) -> None:
-        membership = self._node.raft.membership
-        if membership != self._membership:
-            self._membership = membership
-            self._peers.members_changed(membership)
+        raft, known = self._node.raft, self._membership
+        if (
+            raft.configuration is not known.configuration
+            or raft.configuration_is_committed is not known.is_committed
+        ):
+            self._membership = raft.membership
+            self._peers.members_changed(self._membership)
 
     def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
         """Sends replies, and keeps none of them until the last is sent: there may be many long."""

@@ -286,10 +286,12 @@ class PeerLinks:
     # ------------------------------------------------------------------ who is who
 
     def _hello_to(self, node: NodeId | None) -> Hello:
-        me = self._membership.configuration.member(self._hello.sender)
-        is_named = me is not None and me.data_id == self._hello.data_id
+        known = self._membership
+        me = known.configuration.member(self._hello.sender)
+        # Only what is committed is true of all later configurations too, up to a removal.
+        is_named = known.is_committed and me is not None and me.data_id == self._hello.data_id
         return msgspec.structs.replace(
-            self._hello, to=node, member_since=self._membership.index if is_named else 0
+            self._hello, to=node, member_since=known.index if is_named else 0
         )
 
     def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
@@ -305,7 +307,7 @@ class PeerLinks:
     def _accepted(self, theirs: Hello) -> None:
         self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
-        if theirs.peer_address:
+        if _is_address(theirs.peer_address):
             self._addresses[theirs.sender] = theirs.peer_address
         if self._listener is not None:
             self._listener.peer_identified(theirs.sender, theirs.data_id)
@@ -348,8 +350,8 @@ class PeerLinks:
     # ------------------------------------------------------------------ outgoing
 
     def _begin_calling(self, node: NodeId) -> None:
-        is_started = self._listener is not None
-        if is_started and node not in self._callers and node != self._hello.sender:
+        is_other = node != self._hello.sender and node not in self._callers
+        if self._listener is not None and is_other and node in self._addresses:
             call = self._keep_calling(node)
             self._callers[node] = asyncio.create_task(call, name=f"peer-{node}")
 
@@ -411,3 +413,11 @@ class PeerLinks:
     def _changed(self, peer: NodeId, *, up: bool) -> None:
         if self._listener is not None:
             self._listener.link_changed(peer, up=up)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
