@@ -78,8 +78,6 @@ class Node:
         durable: what its disk holds.
         settings: how it is to behave.
         info: what `status` reports besides.
-        session_owner: whom the sessions belong to in which it executes its plain clients' writes;
-            the node's id by default.
         peer_data_ids: which data directories other servers had when they were last heard.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
@@ -99,7 +97,6 @@ class Node:
         now: int,
         settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
-        session_owner: int | None = None,
         peer_data_ids: Mapping[NodeId, str] | None = None,
         raft_state_bytes: int = 0,
     ) -> None:
@@ -126,7 +123,7 @@ class Node:
         self._links: dict[NodeId, str] = {}  # why there is none; empty if there is one
         self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
-            session_owner or node,
+            node,
             boot=boot,
             limits=settings.limits,
             view=self._view,
