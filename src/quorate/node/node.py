@@ -118,6 +118,7 @@ class Node:
         self._gateway = Gateway(
             node,
             boot=boot,
+            data_id=self._info.data_id,
             limits=settings.limits,
             view=self._view,
             query=self._query,
