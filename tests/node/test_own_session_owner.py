@@ -29,8 +29,8 @@ def test_it_gets_a_session_of_its_own_however_often_it_had_started() -> None:
     assert table.open_session(old, index=1, time_ms=0) == OpenedSession(1)
     for index, boot in enumerate((1, 2, 3), start=2):
         new = opening("new", boot)
+        assert new.owner != old.owner
         assert table.open_session(new, index=index, time_ms=0) == OpenedSession(index)
-    assert old.owner != new.owner
 
 
 def test_a_node_without_a_data_id_is_known_by_its_number() -> None:

@@ -50,6 +50,7 @@ class _Seen(NamedTuple):
     last_applied: int
     log_start: LogStart
     is_leader: bool
+    configuration_index: int
 
 
 class Invariants:
@@ -122,12 +123,15 @@ class Invariants:
             server.node.state.last_applied,
             raft.log_start,
             raft.is_leader,
+            raft.membership.index,
         )
         seen = self._seen.get(server.id)
         if now == seen:
             return
         if seen is None or seen.node is not server.node:
-            seen = _Seen(server.node, 0, 0, 0, LogStart(0, 0), is_leader=False)
+            seen = _Seen(
+                server.node, 0, 0, 0, LogStart(0, 0), is_leader=False, configuration_index=0
+            )
         if (
             now.term < seen.term
             or now.commit_index < seen.commit_index
@@ -145,6 +149,8 @@ class Invariants:
             self._check_committed(server.id, raft, seen.commit_index)
             if now.is_leader and seen.is_leader and now.term == seen.term:
                 self._check_rule(server.id, raft)
+        if now.is_leader and seen.is_leader and now.term == seen.term:
+            self._check_change(server.id, raft, seen)
         if now.log_start != seen.log_start:
             self._check_committed_end(server.id, "log begins after", now.log_start)
         self._seen[server.id] = now
@@ -230,6 +236,23 @@ class Invariants:
             raise InvariantError(
                 f"node {node}, which leads term {raft.current_term}, has committed entry "
                 f"{raft.commit_index} of term {term} by counting"
+            )
+
+    def _check_change(self, node: NodeId, raft: Raft, seen: _Seen) -> None:
+        # Likewise. One change at a time (dissertation §4.1), and none before the leader has
+        # committed an entry of its term (Ongaro 2015, "bug in single-server membership changes").
+        index = raft.membership.index
+        if index == seen.configuration_index or index <= raft.snapshot.index:
+            return  # the same, or the same in a snapshot
+        if seen.configuration_index > raft.commit_index:
+            raise InvariantError(
+                f"node {node} has changed the members with entry {index}, but the change of entry "
+                f"{seen.configuration_index} is not committed"
+            )
+        if not raft.has_committed_in_term:
+            raise InvariantError(
+                f"node {node} has changed the members with entry {index}, but has committed "
+                f"nothing in its term {raft.current_term}"
             )
 
     def _check_durable(

@@ -206,6 +206,7 @@ class SimulatedServer:
                 version="0",
             ),
             peer_data_ids=self._store.identity.peer_data_ids,
+            has_joined=not self.founders,
             raft_state_bytes=self._store.raft_state_bytes,
         )
         self._snapshots = SnapshotWork(
@@ -236,6 +237,7 @@ class SimulatedServer:
             data_id=self.data_id,
             boot=self._store.identity.boot,
             client_address=self._member.client_address,
+            has_joined=not self.founders,
             life=f"{self.id}-{self._lives}",
         )
 
