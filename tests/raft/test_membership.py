@@ -5,12 +5,16 @@ Dissertation chapter 4 and §3.10; the sentences quoted are those of that text.
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from quorate.raft.configuration import ChangeRefusal, Configuration, Member, NodeId
+from quorate.raft.core import Raft
 from quorate.raft.entry import Entry
 from quorate.raft.messages import TimeoutNow
+from quorate.raft.ready import DurableState
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from tests.raft.conftest import Cluster
@@ -153,3 +157,30 @@ def test_a_change_that_is_truncated_is_taken_back(new_cluster: type[Cluster]) ->
     cluster.heal()
     cluster.run(TIMEOUT)
     assert ids(cluster[1].raft.configuration) == ((1, 2, 3), ())
+
+
+def test_a_server_with_new_data_does_not_take_itself_for_the_voter_that_had_its_id() -> None:
+    """Found by the simulation (`--churn`, seed 1085, 8 seconds).
+
+    1. Server 2 was the only voter for a while, then server 7 was, and 2 was removed. 2. It came
+    back with an empty disk and was added as a learner. 3. In the log that it got there was the
+    configuration in which it had been the only voter. 4. With no more of the log than that it was
+    cut off, stood for election, and elected itself.
+    """
+    alone = Configuration(voters=(Member(NodeId(1), data_id="old"),))
+    snapshot = SnapshotMetadata(index=3, term=1, time_ms=0, configuration=alone)
+    for data_ids, role in ((("new",), "follower"), (("old",), "leader"), (("", "new"), "follower")):
+        raft = Raft(
+            NodeId(1),
+            durable=DurableState(term=1, voted_for=None, snapshot=snapshot, snapshot_size=1),
+            settings=PRODUCTION,
+            rng=random.Random(0),
+            now=0,
+            data_ids=frozenset(data_ids),
+        )
+        for now in range(0, 4 * TIMEOUT, HEARTBEAT):
+            raft.wake(now)
+            write = raft.take_ready(now).write
+            if write is not None:
+                raft.persisted(write.number, now)
+        assert raft.role_name == role

@@ -68,6 +68,7 @@ class Gateway:
     Args:
         node: this node's id.
         boot: how often the node has started.
+        data_id: on which data directory.
         limits: local limits.
         view: tells what commands about the node answer.
         administer: executes a command on the members of the cluster, or raises a `CommandError`.
@@ -79,6 +80,7 @@ class Gateway:
         node: NodeId,
         *,
         boot: int,
+        data_id: str = "",
         limits: NodeLimits,
         view: Callable[[], NodeView],
         query: Callable[[Query], QueryResult],
@@ -94,7 +96,7 @@ class Gateway:
         self._want_room: OrderedDict[int, Connection] = OrderedDict()
         self._connection_ids = count(1)
         self._tickets = count(1)
-        self._own_session = OwnSession(node, boot, limits)
+        self._own_session = OwnSession(node, boot, limits, data_id)
         self._calls = Calls(limits)
         self._reads: dict[int, PendingRead] = {}
         self._new_reads: list[tuple[int, Query]] = []

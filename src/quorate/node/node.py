@@ -79,6 +79,7 @@ class Node:
         settings: how it is to behave.
         info: what `status` reports besides.
         peer_data_ids: which data directories other servers had when they were last heard.
+        has_joined: its data directory was made when the cluster existed already, not with it.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
         raft_state_bytes: how much Raft state its disk holds.
@@ -98,6 +99,7 @@ class Node:
         settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
         peer_data_ids: Mapping[NodeId, str] | None = None,
+        has_joined: bool = False,
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
@@ -113,6 +115,7 @@ class Node:
             rng=rng,
             now=now,
             first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
+            data_ids=_data_ids(self._info.data_id, has_joined=has_joined),
         )
         self._replica: Replica[Query, QueryResult] = Replica(
             self.raft,
@@ -125,6 +128,7 @@ class Node:
         self._gateway = Gateway(
             node,
             boot=boot,
+            data_id=self._info.data_id,
             limits=settings.limits,
             view=self._view,
             query=self._query,
@@ -398,3 +402,11 @@ class Node:
             leader_address=self._leader_address(),
             keys=keys,
         )
+
+
+def _data_ids(data_id: str, *, has_joined: bool) -> frozenset[str] | None:
+    """By which data ids a member of the node's id is this node."""
+    if not data_id:
+        return None
+    # The members that a cluster is started with are known by their ids alone at first.
+    return frozenset((data_id,)) if has_joined else frozenset((data_id, ""))

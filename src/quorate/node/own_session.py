@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import msgspec
+from google_crc32c import value as crc32c
 
 from quorate.codec.batch import (
     OpenedSession,
@@ -33,6 +34,7 @@ from quorate.replica.outcomes import Completed
 
 _MAX_SUBMISSION_BYTES = 1024 * 1024
 _INCARNATIONS_PER_BOOT = 1 << 20
+_NODE_BITS = 31
 
 
 class PendingWrite:
@@ -69,10 +71,12 @@ class OwnSession:
         node: whose session it is.
         boot: how often the node has started; makes its sessions' incarnations grow.
         limits: the window, and the pauses.
+        data_id: of its data directory. Boots are counted in there, so a node that comes back with
+            another one is another owner of sessions.
     """
 
-    def __init__(self, node: NodeId, boot: int, limits: NodeLimits) -> None:
-        self._node = node
+    def __init__(self, node: NodeId, boot: int, limits: NodeLimits, data_id: str = "") -> None:
+        self._owner = crc32c(data_id.encode()) << _NODE_BITS | node
         self._incarnation = boot * _INCARNATIONS_PER_BOOT
         self._limits = limits
         self._session: int | None = None
@@ -137,7 +141,7 @@ class OwnSession:
             if not self._opening:
                 self._opening = True
                 self._incarnation += 1
-                operation = OpenSession(owner=self._node, incarnation=self._incarnation)
+                operation = OpenSession(owner=self._owner, incarnation=self._incarnation)
                 yield _Attempt(0, self._epoch, ()), operation
             return
         for writes in _portions(self._take_unsubmitted()):
@@ -197,7 +201,7 @@ class OwnSession:
     def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
         assert self._session is not None
         acked = self._outstanding[0].seq - 1 if self._outstanding else self._next_seq - 1
-        return Submission(self._session, acked, first_seq, commands, owner=self._node)
+        return Submission(self._session, acked, first_seq, commands, owner=self._owner)
 
     def _take_unsubmitted(self) -> list[PendingWrite]:
         writes: list[PendingWrite] = []
