@@ -132,7 +132,7 @@ def test_a_damaged_log(node: Node) -> None:
     before = node.content()
     text = refusal(*node.arguments, status=1)
     assert f"{segment} is damaged at byte 0" in text
-    assert "leave the node stopped" in text
+    assert "quorate member rejoin" in text
     assert node.content() == before
 
 

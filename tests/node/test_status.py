@@ -86,6 +86,7 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "commit_index": 7,  # a no-op, a session for each node, three writes
             "last_applied": 7,
             "last_index": 7,
+            "last_term": 1,
             "raft_state_bytes": server.disk.size,
             "snapshot_index": 0,
             "snapshot_bytes": 0,
@@ -112,6 +113,11 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "configuration_index": 0,
             "configuration_is_committed": True,
             "is_transferring": False,
+            "links": [
+                {"to": to, "is_up": False, "trouble": "it was not made yet"}
+                for to in (1, 2, 3)
+                if to != server.me
+            ],
             "client_address": f"client:{server.me}",
             "peer_address": f"peer:{server.me}",
             "cluster_id": "cluster",

@@ -50,6 +50,7 @@ class Peer:
         self.node = node
         self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
+        self.troubles: dict[NodeId, str] = {}
         self.identified: list[tuple[NodeId, str]] = []
         self.members = members
         self.address = next((m.peer_address for m in members if m.id == node), "")
@@ -93,6 +94,9 @@ class Peer:
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         self.changes.put_nowait((peer, up))
+
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        self.troubles[peer] = trouble
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         self.identified.append((peer, data_id))

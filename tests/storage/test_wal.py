@@ -685,7 +685,7 @@ def test_a_log_of_another_format_is_refused() -> None:
 def test_a_corruption_error_names_the_place_and_the_way_out() -> None:
     text = str(CorruptionError("/data/1.wal", 4711, "something is wrong"))
     assert text.startswith("/data/1.wal is damaged at byte 4711: something is wrong.")
-    assert "leave the node stopped" in text
+    assert "quorate member rejoin" in text
 
 
 def test_a_refused_log_is_left_untouched() -> None:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "quorate.cli.demo.command",
     "lab": "quorate.cli.lab.command",
     "status": "quorate.cli.status",
+    "explain": "quorate.cli.explain",
     "member": "quorate.cli.member.command",
     "snapshot": "quorate.cli.snapshot",
     "put": "quorate.cli.operations",

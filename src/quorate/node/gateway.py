@@ -22,7 +22,6 @@ from quorate.node.limits import NodeLimits
 from quorate.node.own_session import OwnSession, PendingWrite
 from quorate.node.requests import Call, CommandError, Read, Request, Write, pending_bytes
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
-from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
 from quorate.wire.errors import ProtocolError
 from quorate.wire.resp_reply import OK, encode_error, encode_reply
@@ -66,7 +65,7 @@ class Gateway:
     """The connections of one node and everything that they wait for.
 
     Args:
-        node: this node's id.
+        owner: whom the session for plain connections belongs to; of this node alone.
         boot: how often the node has started.
         limits: local limits.
         view: tells what commands about the node answer.
@@ -76,7 +75,7 @@ class Gateway:
 
     def __init__(
         self,
-        node: NodeId,
+        owner: int,
         *,
         boot: int,
         limits: NodeLimits,
@@ -94,7 +93,7 @@ class Gateway:
         self._want_room: OrderedDict[int, Connection] = OrderedDict()
         self._connection_ids = count(1)
         self._tickets = count(1)
-        self._own_session = OwnSession(node, boot, limits)
+        self._own_session = OwnSession(owner, boot, limits)
         self._calls = Calls(limits)
         self._reads: dict[int, PendingRead] = {}
         self._new_reads: list[tuple[int, Query]] = []

@@ -17,7 +17,13 @@ from quorate.node.gateway import Gateway
 from quorate.node.members import Members
 from quorate.node.results import encode_not_leader
 from quorate.node.settings import NodeSettings
-from quorate.node.status import MemberStatus, NodeInfo, NodeStatus, SnapshotProgress
+from quorate.node.status import (
+    LinkStatus,
+    MemberStatus,
+    NodeInfo,
+    NodeStatus,
+    SnapshotProgress,
+)
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
 from quorate.raft.messages import PeerMessage
@@ -72,6 +78,8 @@ class Node:
         durable: what its disk holds.
         settings: how it is to behave.
         info: what `status` reports besides.
+        session_owner: whom the sessions belong to in which it executes its plain clients' writes;
+            the node's id by default.
         peer_data_ids: which data directories other servers had when they were last heard.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
@@ -91,6 +99,7 @@ class Node:
         now: int,
         settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
+        session_owner: int | None = None,
         peer_data_ids: Mapping[NodeId, str] | None = None,
         raft_state_bytes: int = 0,
     ) -> None:
@@ -116,9 +125,10 @@ class Node:
             snapshots=settings.snapshots.of_node(node),
             raft_state_bytes=raft_state_bytes,
         )
+        self._links: dict[NodeId, str] = {}  # why there is none; empty if there is one
         self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
-            node,
+            session_owner or node,
             boot=boot,
             limits=settings.limits,
             view=self._view,
@@ -134,7 +144,12 @@ class Node:
 
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
         """The connection to another server was made or was lost."""
+        self._links[peer] = "" if up else "the connection was lost"
         self.raft.link_changed(peer, up=up, now=now)
+
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        """There is no connection to another server, and this is why."""
+        self._links[peer] = trouble
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
@@ -298,6 +313,7 @@ class Node:
             commit_index=raft.commit_index,
             last_applied=self.state.last_applied,
             last_index=raft.last_index,
+            last_term=raft.last_term,
             raft_state_bytes=self._replica.raft_state_bytes,
             snapshot_index=raft.snapshot.index,
             snapshot_bytes=raft.snapshot_size,
@@ -319,6 +335,7 @@ class Node:
             configuration_index=raft.membership.index,
             configuration_is_committed=raft.configuration_is_committed,
             is_transferring=raft.is_transferring,
+            links=self._link_statuses(),
             client_address=self._info.client_address,
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
@@ -343,6 +360,14 @@ class Node:
             )
             for member in configuration.members
             for follower in (followers.get(member.id),)
+        )
+
+    def _link_statuses(self) -> tuple[LinkStatus, ...]:
+        return tuple(
+            LinkStatus(member.id, not trouble, trouble)
+            for member in self.raft.configuration.members
+            if member.id != self._id
+            for trouble in (self._links.get(member.id, "it was not made yet"),)
         )
 
     def _administer(self, arguments: list[bytes], now: int) -> None:

@@ -28,7 +28,6 @@ from quorate.codec.batch import (
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
 from quorate.node.results import UNKNOWN, encode_write_reply
-from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed
 
 _MAX_SUBMISSION_BYTES = 1024 * 1024
@@ -66,13 +65,13 @@ class OwnSession:
     """Numbers, submits and repeats the writes of plain connections.
 
     Args:
-        node: whose session it is.
+        owner: whom the session belongs to; a number of this node alone.
         boot: how often the node has started; makes its sessions' incarnations grow.
         limits: the window, and the pauses.
     """
 
-    def __init__(self, node: NodeId, boot: int, limits: NodeLimits) -> None:
-        self._node = node
+    def __init__(self, owner: int, boot: int, limits: NodeLimits) -> None:
+        self._owner = owner
         self._incarnation = boot * _INCARNATIONS_PER_BOOT
         self._limits = limits
         self._session: int | None = None
@@ -137,7 +136,7 @@ class OwnSession:
             if not self._opening:
                 self._opening = True
                 self._incarnation += 1
-                operation = OpenSession(owner=self._node, incarnation=self._incarnation)
+                operation = OpenSession(owner=self._owner, incarnation=self._incarnation)
                 yield _Attempt(0, self._epoch, ()), operation
             return
         for writes in _portions(self._take_unsubmitted()):
@@ -197,7 +196,7 @@ class OwnSession:
     def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
         assert self._session is not None
         acked = self._outstanding[0].seq - 1 if self._outstanding else self._next_seq - 1
-        return Submission(self._session, acked, first_seq, commands, owner=self._node)
+        return Submission(self._session, acked, first_seq, commands, owner=self._owner)
 
     def _take_unsubmitted(self) -> list[PendingWrite]:
         writes: list[PendingWrite] = []

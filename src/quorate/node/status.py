@@ -44,6 +44,20 @@ class MemberStatus(msgspec.Struct, frozen=True):
     silent_ms: int | None
 
 
+class LinkStatus(msgspec.Struct, frozen=True):
+    """A node's own connection to another one, over which it sends.
+
+    Attributes:
+        to: the other node.
+        is_up: whether there is one.
+        trouble: why there is none, as far as that is known; empty if there is one.
+    """
+
+    to: int
+    is_up: bool
+    trouble: str
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """The state of one node; `QUORATE.STATUS` answers it as JSON.
 
@@ -55,6 +69,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         commit_index: up to which index it knows the log to be committed.
         last_applied: up to which index it has applied the log.
         last_index: the last index of its log.
+        last_term: the term of that entry.
         raft_state_bytes: term, vote and live log entries as its disk holds them, in bytes.
         snapshot_index: up to which index its newest snapshot covers the log; 0 without one. Of a
             lost one, how far that went.
@@ -73,6 +88,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         configuration_index: the index of the entry that says so, or of the snapshot.
         configuration_is_committed: whether it knows that to be committed.
         is_transferring: whether it is handing its leadership over.
+        links: its connections to the other members.
         client_address: where clients reach it.
         peer_address: where other nodes reach it.
         cluster_id: the cluster that it belongs to.
@@ -89,6 +105,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     commit_index: int
     last_applied: int
     last_index: int
+    last_term: int
     raft_state_bytes: int
     snapshot_index: int
     snapshot_bytes: int
@@ -103,6 +120,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     configuration_index: int
     configuration_is_committed: bool
     is_transferring: bool
+    links: tuple[LinkStatus, ...]
     client_address: str
     peer_address: str
     cluster_id: str

@@ -174,6 +174,11 @@ class Raft:
         return self._log.last_index
 
     @property
+    def last_term(self) -> int:
+        """The term of that entry."""
+        return self._log.last_term
+
+    @property
     def durable_index(self) -> int:
         """Up to which index this server's own disk holds its log."""
         return self._persistence.durable_index

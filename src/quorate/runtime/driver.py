@@ -283,6 +283,10 @@ class Driver:
             self._node.link_changed(peer, up=up, now=monotonic_us())
             self._schedule_turn()
 
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        """There is no connection to another server, and this is why."""
+        self._node.link_failed(peer, trouble)
+
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
         if not self._stopped:
@@ -374,10 +378,13 @@ class Driver:
                 future.set_result(None)
 
     def _note_membership(self) -> None:
-        membership = self._node.raft.membership
-        if membership != self._membership:
-            self._membership = membership
-            self._peers.members_changed(membership)
+        raft, known = self._node.raft, self._membership
+        if (
+            raft.configuration is not known.configuration
+            or raft.configuration_is_committed is not known.is_committed
+        ):
+            self._membership = raft.membership
+            self._peers.members_changed(self._membership)
 
     def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
         """Sends replies, and keeps none of them until the last is sent: there may be many long."""

@@ -50,6 +50,9 @@ class Listener(Protocol):
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         """The connection to another server was made or was lost."""
 
+    def link_failed(self, peer: NodeId, trouble: str) -> None:
+        """There is no connection to another server, and this is why."""
+
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
 
@@ -99,6 +102,8 @@ class PeerProtocol(asyncio.Protocol):
         self._handshake_limit: asyncio.TimerHandle
         self.peer: NodeId | None = None
         """Who is at the other end, once it is accepted."""
+        self.trouble = ""
+        """Why it was refused or broken off, if it was."""
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -160,6 +165,7 @@ class PeerProtocol(asyncio.Protocol):
         self.close()
 
     def _complain(self, text: str) -> None:
+        self.trouble = text
         self._complaints.tell(self._address, text, asyncio.get_running_loop().time())
 
     def _judge(self, theirs: Hello) -> list[PeerMessage]:
@@ -280,10 +286,12 @@ class PeerLinks:
     # ------------------------------------------------------------------ who is who
 
     def _hello_to(self, node: NodeId | None) -> Hello:
-        me = self._membership.configuration.member(self._hello.sender)
-        is_named = me is not None and me.data_id == self._hello.data_id
+        known = self._membership
+        me = known.configuration.member(self._hello.sender)
+        # Only what is committed is true of all later configurations too, up to a removal.
+        is_named = known.is_committed and me is not None and me.data_id == self._hello.data_id
         return msgspec.structs.replace(
-            self._hello, to=node, member_since=self._membership.index if is_named else 0
+            self._hello, to=node, member_since=known.index if is_named else 0
         )
 
     def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
@@ -299,7 +307,7 @@ class PeerLinks:
     def _accepted(self, theirs: Hello) -> None:
         self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
-        if theirs.peer_address:
+        if _is_address(theirs.peer_address):
             self._addresses[theirs.sender] = theirs.peer_address
         if self._listener is not None:
             self._listener.peer_identified(theirs.sender, theirs.data_id)
@@ -342,8 +350,8 @@ class PeerLinks:
     # ------------------------------------------------------------------ outgoing
 
     def _begin_calling(self, node: NodeId) -> None:
-        is_started = self._listener is not None
-        if is_started and node not in self._callers and node != self._hello.sender:
+        is_other = node != self._hello.sender and node not in self._callers
+        if self._listener is not None and is_other and node in self._addresses:
             call = self._keep_calling(node)
             self._callers[node] = asyncio.create_task(call, name=f"peer-{node}")
 
@@ -376,13 +384,21 @@ class PeerLinks:
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 await loop.create_connection(lambda: protocol, host, port)
-        except OSError:  # a time-out is one too; a name that does not resolve yet as well
+        except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
+            reason = error.strerror or str(error) or "no answer in time"
+            self._failed(node, f"{self._addresses[node]}: {reason}")
             return False
         try:
             await protocol.closed.wait()
         finally:
             protocol.close()
+        if protocol.trouble:
+            self._failed(node, f"{self._addresses[node]}: {protocol.trouble}")
         return protocol.peer is not None
+
+    def _failed(self, node: NodeId, trouble: str) -> None:
+        if self._listener is not None:
+            self._listener.link_failed(node, trouble)
 
     def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
         self._accepted(theirs)
@@ -397,3 +413,11 @@ class PeerLinks:
     def _changed(self, peer: NodeId, *, up: bool) -> None:
         if self._listener is not None:
             self._listener.link_changed(peer, up=up)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True

@@ -165,6 +165,7 @@ async def _run(
         now=monotonic_us(),
         settings=_within_open_files(config.settings),
         raft_state_bytes=store.raft_state_bytes,
+        session_owner=identity.session_owner,
         peer_data_ids=identity.peer_data_ids,
         info=NodeInfo(
             client_address=config.client_address,

@@ -22,8 +22,8 @@ class CorruptionError(StorageError):
         super().__init__(
             f"{file} is damaged at byte {offset}: {reason}. Writes that this node acknowledged may "
             "be lost here, so it must not take part with this data. Put the file back as it was, "
-            "or leave the node stopped: a member cannot be replaced yet, and a majority goes on "
-            "without it"
+            "or start the node on an empty directory with `quorate serve --join` and let it in "
+            "again with `quorate member rejoin`"
         )
         self.file = file
         self.offset = offset
@@ -60,8 +60,8 @@ class DiskFailedError(StorageError):
     def __init__(self, file: str, action: str, cause: str) -> None:
         super().__init__(
             f"the disk failed to {action} {file}: {cause}. Check the disk, then start the node "
-            "again; if its data is lost, leave it stopped: a member cannot be replaced yet, and a "
-            "majority goes on without it"
+            "again; if its data is lost, on an empty directory with `quorate serve --join`, and "
+            "let it in again with `quorate member rejoin`"
         )
 
 

@@ -37,8 +37,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
         client_address: where the sender serves clients, `HOST:PORT`.
         peer_address: where the sender listens to other servers, `HOST:PORT`; to be called there,
             whatever the members' list says.
-        member_since: the index of the latest configuration that the sender knows, if that names it
-            as a member with this very data directory; 0 if not.
+        member_since: the index of the latest configuration that the sender knows, or of the
+            snapshot that holds it, if that is committed and names it as a member with this very
+            data directory; 0 if not. As it is committed, and no directory comes back once it was
+            removed, no earlier configuration says anything about it that still counts.
         life: random, of the sender's process.
     """
 

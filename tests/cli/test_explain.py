@@ -1,0 +1,155 @@
+"""What `quorate explain` makes of what the nodes say."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from quorate.cli.explain import explanation
+from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
+
+
+def member(node: int, *, votes: bool = True, silent_ms: int | None = None) -> MemberStatus:
+    return MemberStatus(
+        id=node,
+        votes=votes,
+        is_promoting=False,
+        peer_address=f"127.0.0.1:800{node}",
+        client_address=f"127.0.0.1:700{node}",
+        data_id="",
+        match_index=None if silent_ms is None else 10,
+        silent_ms=silent_ms,
+    )
+
+
+def status(node: int, role: str = "follower", **changes: object) -> NodeStatus:
+    """What one of three nodes says; by default it hears no leader, and is up to date."""
+    usual = NodeStatus(
+        id=node,
+        role=role,
+        term=5,
+        leader=None,
+        commit_index=10,
+        last_applied=10,
+        last_index=10,
+        last_term=5,
+        raft_state_bytes=1,
+        snapshot_index=0,
+        snapshot_bytes=0,
+        snapshot_age_ms=None,
+        snapshot_is_lost=False,
+        snapshot_has_failed=False,
+        snapshot_taking=None,
+        snapshot_receiving=None,
+        snapshot_restoring=None,
+        snapshots_sending=(),
+        members=(member(1), member(2), member(3)),
+        configuration_index=1,
+        configuration_is_committed=True,
+        is_transferring=False,
+        links=(),
+        client_address=f"127.0.0.1:700{node}",
+        peer_address=f"127.0.0.1:800{node}",
+        cluster_id="c",
+        data_id="d",
+        pid=1,
+        connections=0,
+        version="0",
+    )
+    return msgspec.structs.replace(usual, **changes)
+
+
+def leader(*others: MemberStatus, **changes: object) -> NodeStatus:
+    return status(1, "leader", members=(member(1), *others), **changes)
+
+
+def in_touch(node: int, *, votes: bool = True) -> MemberStatus:
+    return member(node, votes=votes, silent_ms=10)
+
+
+CUT = (LinkStatus(3, is_up=False, trouble="127.0.0.1:8003: Connection refused"),)
+REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data"),)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "serves", "texts"),
+    [
+        ([], False, ["none of these nodes answers: start them"]),
+        (
+            [leader(in_touch(2), in_touch(3)), status(2), status(3)],
+            True,
+            ["node 1 leads term 5"],
+        ),
+        (
+            [leader(in_touch(2), member(3, silent_ms=90_000), links=CUT), status(2)],
+            True,
+            [
+                "node 1 leads term 5",
+                "voter 3 has answered nothing for 90 s (127.0.0.1:8003: Connection refused): start",
+            ],
+        ),
+        (
+            [leader(in_touch(2), in_touch(3), last_index=14), status(2), status(3)],
+            True,
+            [
+                "node 1 leads term 5",
+                "4 entries of its log are not committed yet",
+                "voter 2 lacks 4 entries and is getting them",
+                "voter 3 lacks 4 entries",
+            ],
+        ),
+        (
+            [leader(member(2, silent_ms=5000), member(3, silent_ms=5000))],
+            False,
+            [
+                "node 1 leads term 5, but a majority does not answer it",
+                "2 of the 3 voters are needed, and only 1 of them can be reached from here",
+                "voter 2 at 127.0.0.1:7002 cannot be reached: start it",
+                "voter 3 at 127.0.0.1:7003 cannot be reached",
+                "if a majority is lost for ever, `quorate recover`",
+            ],
+        ),
+        (
+            [status(1), status(2, last_index=7), status(3, snapshot_is_lost=True)],
+            False,
+            [
+                "there is no leader",
+                "node 2 cannot lead: its log ends with entry 7 of term 5, that of node 1 with",
+                "node 3 cannot lead: its snapshot is lost",
+                "3 of the 3 voters answer: ask again in a second",
+            ],
+        ),
+        (
+            [status(1, links=REFUSED), status(2)],
+            False,
+            [
+                "there is no leader",
+                "2 of the 3 voters answer",
+                "node 1 does not reach node 2, which answers here: refused: node 2 has lost its",
+            ],
+        ),
+        (
+            [status(4, members=())],
+            False,
+            ["node 4 belongs to no cluster yet: `quorate member add 127.0.0.1:7004`"],
+        ),
+    ],
+    ids=[
+        "nobody",
+        "well",
+        "one is down",
+        "behind",
+        "leads alone",
+        "who may not lead",
+        "wiped",
+        "not let in yet",
+    ],
+)
+def test_what_is_wrong_and_what_to_do(
+    statuses: list[NodeStatus], serves: object, texts: list[str]
+) -> None:
+    lines, does_serve = explanation(statuses)
+    assert does_serve is serves
+    assert len(lines) == len(texts), lines
+    for line, text in zip(lines, texts, strict=True):
+        assert line.startswith(text)
