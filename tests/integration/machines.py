@@ -25,6 +25,7 @@ from quorate.node.status import NodeStatus
 from quorate.runtime.ask import ask_status, ask_statuses
 from quorate.runtime.async_clerk import AsyncClerk
 from quorate.runtime.local_ports import LOOPBACK, free_ports
+from quorate.storage.identity import FILE_NAME as IDENTITY_NAME
 
 QUORATE = (sys.executable, "-P", "-m", "quorate.cli")
 _STATUS_TIMEOUT_S = 1.0
@@ -58,7 +59,7 @@ class Machine:
 
     @property
     def data_id(self) -> str:
-        identity = json.loads((self.data_dir / "identity").read_bytes())
+        identity = json.loads((self.data_dir / IDENTITY_NAME).read_bytes())
         return str(identity["identity"]["data_id"])
 
     @property
@@ -172,6 +173,11 @@ class Machines:
         for machine in machines:
             self.wait_until_following(machine)
 
+    @staticmethod
+    def wait_until_up(machine: Machine) -> NodeStatus:
+        """Until a node answers, whatever it knows."""
+        return eventually(machine.status, f"node {machine.node} answers")
+
     def wait_until_following(self, machine: Machine) -> NodeStatus:
         """Until a node knows a leader and has applied all that was committed before."""
         goal = max(
@@ -250,7 +256,7 @@ class Machines:
         """Starts a node that is to join those that run, and lets it in."""
         asked = [other.client for other in self.running]
         machine.start(*(f"--join={client}" for client in asked))
-        eventually(machine.status, f"node {machine.node} answers")
+        self.wait_until_up(machine)
         assert self.member("add", machine.client) == f"node {machine.node} is a voter"
 
     def remove(self, machine: Machine) -> None:

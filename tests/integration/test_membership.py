@@ -37,6 +37,61 @@ def check_ledger(ledger: Ledger, load: SteadyLoad, servers: list[Machine]) -> No
         ledger.check_order(value)
 
 
+# --------------------------------------------------------------------- coming and going
+
+
+class Change:
+    """Members that come and go under load."""
+
+    def __init__(self, machines: Machines, load: SteadyLoad, *, pause: int) -> None:
+        self._machines = machines
+        self._load = load
+        self._pause = pause
+
+    def join(self, machine: Machine) -> None:
+        self._machines.join(machine)
+        self._go_on()
+
+    def leave(self, machine: Machine) -> None:
+        self._machines.remove(machine)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        await_appends(self._load, self._pause, self._machines.eventually)
+
+
+def grow_shrink_and_replace(machines: Machines, ledger: Ledger, *, pause: int) -> None:
+    """From 1 to 3 to 5 and back to 3 nodes; then each of these makes room for a new one."""
+    first, *later = [*machines.found(1), *(machines.new(node) for node in range(2, 9))]
+    two, three, four, five, *replacements = later
+    with SteadyLoad(machines.servers, ledger, "members") as load:
+        change = Change(machines, load, pause=pause)
+        for machine in (two, three, four, five):
+            change.join(machine)
+        assert machines.members(machines.running) == dict.fromkeys(range(1, 6), True)
+        leader = machines.leader(machines.running)
+        change.leave(leader)
+        change.leave(two if two is not leader else first)
+        old = list(machines.running)
+        assert machines.members(old) == dict.fromkeys((m.node for m in old), True)
+        for machine, replacement in zip(old, replacements, strict=True):
+            change.join(replacement)
+            change.leave(machine)
+        assert machines.members(replacements) == {6: True, 7: True, 8: True}
+    print(load.report())
+    check_ledger(ledger, load, replacements)
+    check_failures(load)
+
+
+def check_failures(load: SteadyLoad) -> None:
+    """None but those that an election may cost a plain client; Clerks know no such."""
+    assert {failure.split()[1] for failure in load.failures} <= {"UNKNOWN"}
+
+
+def test_members_come_and_go_under_load(machines: Machines, new_ledger: NewLedger) -> None:
+    grow_shrink_and_replace(machines, new_ledger(), pause=100)
+
+
 # --------------------------------------------------------------------- restarts
 
 

@@ -292,10 +292,10 @@ async def _cluster_to_join(config: ServerConfig, stop: _Stop) -> str:
                 if any(member.id == config.node for member in status.members):
                     log.warning(
                         "cluster %s has a member %d already, with other data: until `quorate "
-                        "member rejoin %d` this node is not let in",
+                        "member rejoin %s` this node is not let in",
                         status.cluster_id,
                         config.node,
-                        config.node,
+                        config.client_address,
                     )
                 return status.cluster_id
         await asyncio.sleep(JOIN_PERIOD_S)
