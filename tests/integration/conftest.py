@@ -1,7 +1,6 @@
 """Clusters of real processes, and how the tests look at them from outside.
 
-What has to be waited for happens in other processes, so it is polled, in
-`Cluster.eventually` alone.
+What has to be waited for happens in other processes, so it is polled, by `Cluster.eventually`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import os
 import resource
 import signal
 import socket
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import pytest
 import redis
+from tests.integration.eventually import eventually
+from tests.integration.machines import Machines
 
 from quorate.node.status import NodeStatus
 from quorate.raft.configuration import NodeId
@@ -29,10 +29,8 @@ from quorate.runtime.local_cluster import LocalCluster
 from quorate.storage.identity import FILE_NAME as IDENTITY_NAME
 from quorate.wire.resp_client import ReceivedReply, ReplyLimits, ReplyParser, encode_command
 
-_POLL_S = 0.02
 _TIMEOUT_S = 20.0
 
-T = TypeVar("T")
 StartCluster = Callable[..., "Cluster"]
 
 
@@ -55,16 +53,7 @@ class Cluster:
     def port(self, node: NodeId) -> int:
         return self._addresses[node][1]
 
-    @staticmethod
-    def eventually(ask: Callable[[], T | None], what: str, *, timeout_s: float = _TIMEOUT_S) -> T:
-        """Asks until the answer is true, and returns it."""
-        give_up_at = time.perf_counter() + timeout_s
-        while True:
-            answer = ask()
-            if answer:
-                return answer
-            assert time.perf_counter() < give_up_at, f"not within {timeout_s:g} s: {what}"
-            time.sleep(_POLL_S)
+    eventually = staticmethod(eventually)
 
     # ------------------------------------------------------------------ states
 
@@ -293,6 +282,13 @@ def start_cluster(tmp_path: Path) -> Iterator[StartCluster]:
             return cluster
 
         yield start
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    """Machines on which nodes may run, none as yet; they end with the test."""
+    with Machines(tmp_path / "machines") as machines:
+        yield machines
 
 
 @pytest.fixture(scope="module")

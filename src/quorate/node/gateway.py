@@ -277,13 +277,19 @@ class Gateway:
         self._memory.turn_begins()
 
     def take_ready(
-        self, now: int, *, can_submit: bool, refusal: bytes | None = None
+        self,
+        now: int,
+        *,
+        can_submit: bool,
+        is_hopeless: bool = False,
+        refusal: bytes | None = None,
     ) -> GatewayReady:
         """What is to be done now; see `GatewayReady`.
 
         Args:
             now: in microseconds.
             can_submit: whether operations can be submitted at all.
+            is_hopeless: whether nothing that clients wait for is to be waited for any longer.
             refusal: what is answered at once to everything that needs a leader, because this
                 node cannot reach one; None if it can, or may soon.
         """
@@ -294,11 +300,12 @@ class Gateway:
             self.close_connection(connection_id, now)
         self._end_stalled_commands(now, ready)
         self._refusal = refusal
-        if refusal is None:
-            self._give_up_due(now, ready)
+        if refusal is not None:
+            self._give_up_all(ready, write_refusal=refusal, read_refusal=refusal)
+        elif is_hopeless:
+            self._give_up_all(ready, write_refusal=NOT_EXECUTED, read_refusal=READ_UNAVAILABLE)
         else:
-            while self._unanswered:
-                self._give_up_first(ready, write_refusal=refusal, read_refusal=refusal)
+            self._give_up_due(now, ready)
         for slot in self._own_session.take_settled():
             self._settled(slot)
         for slot in self._calls.take_settled():
@@ -359,6 +366,12 @@ class Gateway:
     def _give_up_due(self, now: int, ready: GatewayReady) -> None:
         while self._unanswered and next(iter(self._unanswered)).deadline <= now:
             self._give_up_first(ready, write_refusal=NOT_EXECUTED, read_refusal=READ_UNAVAILABLE)
+
+    def _give_up_all(
+        self, ready: GatewayReady, *, write_refusal: bytes, read_refusal: bytes
+    ) -> None:
+        while self._unanswered:
+            self._give_up_first(ready, write_refusal=write_refusal, read_refusal=read_refusal)
 
     def _give_up_first(
         self, ready: GatewayReady, *, write_refusal: bytes, read_refusal: bytes

@@ -160,8 +160,8 @@ class Members:
                 f"without member {gone}, {configuration.majority} of "
                 f"{len(configuration.voters)} voters would be needed, but "
                 f"{', '.join(map(str, silent))} cannot be reached: nothing could be written any "
-                "more. Remove those instead, or bring them back; or append FORCE, if you know that "
-                "they are about to come back"
+                "more. Remove those instead, or bring them back. If you know that they are "
+                "about to come back, force it with `quorate member remove --force`"
             )
 
     # ------------------------------------------------------------------ leadership

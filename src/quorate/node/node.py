@@ -103,6 +103,8 @@ class Node:
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
+        self._is_leaving = False
+        self._hopeless_at: int | None = None
         self._info = info or NodeInfo()
         settings = settings or NodeSettings()
         self._raft_settings = msgspec.structs.replace(
@@ -153,6 +155,14 @@ class Node:
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
         self._members.identified(peer, data_id)
+
+    def leave(self) -> None:
+        """This server is about to end.
+
+        From now on clients that wait for an answer do not wait for a leader any longer than an
+        election takes, for those who would elect one may be ending too.
+        """
+        self._is_leaving = True
 
     def transfer_leadership(self, now: int) -> bool:
         """Hands leadership over to whoever is best suited; False if there is nobody, or no need."""
@@ -233,7 +243,12 @@ class Node:
 
     def deadline(self, now: int) -> int | None:
         """When `wake` and `take_ready` should be called at the latest."""
-        due = (self.raft.deadline(), self._gateway.deadline(now), self._replica.deadline())
+        due = (
+            self.raft.deadline(),
+            self._gateway.deadline(now),
+            self._replica.deadline(),
+            None if self._gateway.is_idle else self._hopeless_at,
+        )
         return min((time for time in due if time is not None), default=None)
 
     # ------------------------------------------------------------------ what comes out
@@ -253,7 +268,10 @@ class Node:
             for read in reads:
                 self._gateway.read_ready(read)
             wanted = self._gateway.take_ready(
-                now, can_submit=self._can_submit, refusal=self._refusal()
+                now,
+                can_submit=self._can_submit,
+                is_hopeless=self._is_hopeless(now),
+                refusal=self._refusal(),
             )
             replies += wanted.replies
             closing += wanted.closing
@@ -382,6 +400,15 @@ class Node:
     def _can_submit(self) -> bool:
         forwarding = self._raft_settings.forwarding
         return self.raft.is_leader or (forwarding and self.raft.leader is not None)
+
+    def _is_hopeless(self, now: int) -> bool:
+        """Whether clients wait in vain: this server ends, and there was no leader for long."""
+        if not self._is_leaving or self._can_submit:
+            self._hopeless_at = None
+            return False
+        if self._hopeless_at is None:
+            self._hopeless_at = now + self._raft_settings.election_timeout_us
+        return now >= self._hopeless_at
 
     def _refusal(self) -> bytes | None:
         """The answer to everything that needs the leader, if this server does not reach it."""

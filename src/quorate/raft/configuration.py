@@ -115,7 +115,8 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """
         if self.member(member.id) is not None:
             raise ConfigurationError(
-                f"there is a member {member.id} already: remove it first, or choose another id"
+                f"there is a member {member.id} already: if it has lost its data, let it in with "
+                "`quorate member rejoin`; else remove it first, or choose another id"
             )
         if member.data_id and member.data_id in self.removed:
             raise ConfigurationError(

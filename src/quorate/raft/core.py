@@ -447,7 +447,7 @@ class Raft:
             self._events.forward_outcomes.extend(self._remote.lose_forwards())
         role = self._role
         if isinstance(role, Leader) and peer in role.progress:
-            role.progress[peer].restart()
+            role.link_changed(peer, up=up)
         elif isinstance(role, Follower) and role.leader == peer and not up:
             role.heard_leader_at = None
             early = self._rng.randrange(self._settings.heartbeat_interval_us)

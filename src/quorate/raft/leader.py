@@ -160,7 +160,9 @@ class Leader:
     def successor(self, now: int) -> NodeId | None:
         """The other voter that could lead best: one in touch, with the longest log."""
         voters = [node for node in self._configuration.voter_ids if node != self._me]
-        in_touch = [node for node in voters if self.hears(node, now)]
+        in_touch = [
+            node for node in voters if self.hears(node, now) and not self.progress[node].is_cut_off
+        ]
         return max(in_touch, key=self.match_index_of, default=None)
 
     # ------------------------------------------------------------------ handing over (§3.10)
@@ -173,6 +175,14 @@ class Leader:
     def expire_transfer(self, now: int) -> None:
         """Goes on leading if nobody else does by now."""
         if self.transfer is not None and self.transfer.expires_at <= now:
+            self.transfer = None
+
+    def link_changed(self, peer: NodeId, *, up: bool) -> None:
+        """What was in flight is sent again; and who is cut off is not waited for as a successor."""
+        progress = self.progress[peer]
+        progress.restart()
+        progress.is_cut_off = not up
+        if self.transfer is not None and self.transfer.to == peer and not up:
             self.transfer = None
 
     def send_timeout_now(self, to: NodeId) -> None:
@@ -450,6 +460,7 @@ class Leader:
 
     def _note_contact(self, progress: Progress, request_id: int, now: int) -> None:
         progress.last_contact_at = now
+        progress.is_cut_off = False
         progress.acknowledged_id = max(progress.acknowledged_id, request_id)
 
     def _next_index_after_conflict(self, answer: AppendEntriesAnswer) -> int:

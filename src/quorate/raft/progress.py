@@ -45,6 +45,7 @@ class Progress:
         acknowledged_id: the greatest id of a request of this leader that was answered in its
             term. The follower acknowledged the leader some time after it was sent.
         last_contact_at: when an answer last came, in microseconds.
+        is_cut_off: its link was lost, and nothing was heard since.
         last_sent_at: when anything was last sent, in microseconds; None before that.
         last_sent_id: the id of the last request that was sent.
         needed_index: the follower's own snapshot is lost, and it has asked for one that covers
@@ -62,6 +63,7 @@ class Progress:
         self.probing = True
         self.acknowledged_id = 0
         self.last_contact_at = now
+        self.is_cut_off = False
         self.last_sent_at: int | None = None
         self.last_sent_id = 0
         self.needed_index = 0

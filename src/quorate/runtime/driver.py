@@ -9,6 +9,7 @@ flood of requests keeps a node from its peers for as long as an election timeout
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -38,6 +39,11 @@ So whoever comes is served all the same, and what thousands send at once stays i
 """
 UNSENT_PERIOD_US = 100_000
 """How often it is looked at most how far clients have come that are behind with reading."""
+HAND_OVER_AFTER_S = 0.25
+"""A leader that ends hands over by then, even if some clients still wait for their answers."""
+FAREWELL_S = 0.25
+"""So long a server that ends waits for its clients to close their connections after they have seen
+the end of the replies. Those that are idle may not look."""
 COMPLAINT_PERIOD_US = 10_000_000
 """Clients that were given up are complained of at most so often, in one line for all of them."""
 
@@ -167,17 +173,35 @@ class Driver:
             self._timer.cancel()
 
     async def leave(self) -> None:
-        """Hands leadership over, reads nothing more from clients, and answers what was read.
+        """Reads nothing more from clients, answers what was read, and hands leadership over.
 
-        So nobody who waits for an answer loses it by the `stop` that follows. It may take as long
-        as a command may.
+        So whatever a client has sent that is not answered when its connection ends was never
+        looked at. It may take as long as a command may, and longer if a client does not read.
         """
-        if self._node.transfer_leadership(monotonic_us()):
-            await self._until(lambda: not self._node.raft.is_transferring)
         self._is_leaving = True
+        self._node.leave()
         for connection in self._clients:
             self._pause(connection)
-        await self._until(lambda: self._node.is_idle and not self._untaken and not self._behind)
+        # In this order, so that what waits for this leader need not begin anew with the next.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_AFTER_S):
+                await self._until(self._has_answered)
+        await self._hand_over()
+        await self._until(lambda: self._has_answered() and not self._behind)
+        for client in list(self._clients.values()):
+            client.finish_when_sent()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await self._until(lambda: not self._clients)
+        await self._hand_over()  # it may have been elected meanwhile
+
+    def _has_answered(self) -> bool:
+        return self._node.is_idle and not self._untaken
+
+    async def _hand_over(self) -> None:
+        """Has another server lead, as long as there is one that could."""
+        while self._node.transfer_leadership(monotonic_us()):
+            await self._until(lambda: not self._node.raft.is_transferring)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Waits for the turn after which this is so."""
@@ -201,6 +225,8 @@ class Driver:
 
     def client_data(self, connection: int, size: int) -> None:
         """A client has sent something: so many bytes, which are in the buffer for it."""
+        if self._is_leaving:
+            return  # it was connecting when the others were paused
         now = monotonic_us()
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
@@ -239,6 +265,8 @@ class Driver:
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
         self._drop_untaken(connection)
+        if self._is_leaving:
+            self._schedule_turn()
 
     # ------------------------------------------------------------------ peers and disk
 

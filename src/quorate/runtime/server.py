@@ -78,11 +78,13 @@ class _Stop:
 
     def __init__(self) -> None:
         self._requested = asyncio.Event()
-        self._failed = asyncio.Event()
+        self._is_urgent = asyncio.Event()
         self.failure: BaseException | None = None
 
     def request(self) -> None:
-        """Somebody wants it to end."""
+        """Somebody wants it to end; if he says so twice, at once."""
+        if self._requested.is_set():
+            self._is_urgent.set()
         self._requested.set()
 
     def fail(self, error: BaseException) -> None:
@@ -90,7 +92,7 @@ class _Stop:
         if self.failure is None:
             self.failure = error
         self._requested.set()
-        self._failed.set()
+        self._is_urgent.set()
 
     @property
     def is_due(self) -> bool:
@@ -101,9 +103,9 @@ class _Stop:
         """Waits until it is to end."""
         await self._requested.wait()
 
-    async def wait_for_failure(self) -> None:
-        """Waits until it cannot go on."""
-        await self._failed.wait()
+    async def wait_until_urgent(self) -> None:
+        """Waits until it is to end at once."""
+        await self._is_urgent.wait()
 
 
 def run_server(config: ServerConfig) -> None:
@@ -208,7 +210,7 @@ async def _run(
     driver.start()
     await stop.wait()
     client_server.close()
-    await _leave(driver, stop, timeout_s=config.settings.limits.command_timeout_us / 1e6)
+    await _leave(driver, stop, timeout_s=_longest_leave_s(config.settings))
     driver.stop()
     peer_server.close()
     await links.close()
@@ -218,13 +220,22 @@ async def _run(
 
 
 async def _leave(driver: Driver, stop: _Stop, *, timeout_s: float) -> None:
-    """Lets the driver leave, as long as that may take, and unless it cannot go on."""
+    """Lets the driver leave, as long as that may take, and unless it is to end at once."""
     leaving = asyncio.create_task(driver.leave())
-    failing = asyncio.create_task(stop.wait_for_failure())
-    await asyncio.wait((leaving, failing), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in (leaving, failing):
+    urgent = asyncio.create_task(stop.wait_until_urgent())
+    await asyncio.wait((leaving, urgent), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    if leaving.done():
+        leaving.result()
+    elif stop.failure is None:
+        log.warning("ending before all clients have what they wait for")
+    for task in (leaving, urgent):
         task.cancel()
-    await asyncio.gather(leaving, failing, return_exceptions=True)
+    await asyncio.gather(leaving, urgent, return_exceptions=True)
+
+
+def _longest_leave_s(settings: NodeSettings) -> float:
+    """Every command is answered within its time; then leadership is handed over."""
+    return (settings.limits.command_timeout_us + 2 * settings.raft.election_timeout_us) / 1e6
 
 
 def _failed(stop: _Stop, context: dict[str, object]) -> None:
@@ -282,10 +293,10 @@ async def _cluster_to_join(config: ServerConfig, stop: _Stop) -> str:
                 if any(member.id == config.node for member in status.members):
                     log.warning(
                         "cluster %s has a member %d already, with other data: until `quorate "
-                        "member rejoin %d` this node is not let in",
+                        "member rejoin %s` this node is not let in",
                         status.cluster_id,
                         config.node,
-                        config.node,
+                        config.client_address,
                     )
                 return status.cluster_id
         await asyncio.sleep(JOIN_PERIOD_S)

@@ -1,0 +1,157 @@
+"""Members come, go, are replaced and restarted while clients write, who hardly notice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integration.steady_load import SteadyLoad, await_appends
+
+from quorate.runtime.clerk import Clerk
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Ledger
+    from tests.integration.machines import Machine, Machines
+
+pytestmark = pytest.mark.processes
+
+NewLedger = Callable[[], "Ledger"]
+
+LONGEST_P99_S = 0.25
+HEARTBEAT_S = 0.1
+COMMAND_TIMEOUT_S = 3.0
+
+
+def check_ledger(ledger: Ledger, load: SteadyLoad, servers: list[Machine]) -> None:
+    """Nothing was lost or doubled, as all of these nodes say."""
+    values: list[list[bytes]] = []
+    for machine in servers:
+        with Clerk(machine.client) as clerk:
+            values.append([clerk.get(key) for key in load.keys])
+    assert values[1:] == values[:-1]
+    ledger.check_exactly_once(values[0])
+    for value in values[0]:
+        ledger.check_order(value)
+
+
+# --------------------------------------------------------------------- coming and going
+
+
+class Change:
+    """Members that come and go under load."""
+
+    def __init__(self, machines: Machines, load: SteadyLoad, *, pause: int) -> None:
+        self._machines = machines
+        self._load = load
+        self._pause = pause
+
+    def join(self, machine: Machine) -> None:
+        self._machines.join(machine)
+        self._go_on()
+
+    def leave(self, machine: Machine) -> None:
+        self._machines.remove(machine)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        await_appends(self._load, self._pause, self._machines.eventually)
+
+
+def grow_shrink_and_replace(machines: Machines, ledger: Ledger, *, pause: int) -> None:
+    """From 1 to 3 to 5 and back to 3 nodes; then each of these makes room for a new one."""
+    first, *later = [*machines.found(1), *(machines.new(node) for node in range(2, 9))]
+    two, three, four, five, *replacements = later
+    with SteadyLoad(machines.servers, ledger, "members") as load:
+        change = Change(machines, load, pause=pause)
+        for machine in (two, three, four, five):
+            change.join(machine)
+        assert machines.members(machines.running) == dict.fromkeys(range(1, 6), True)
+        leader = machines.leader(machines.running)
+        change.leave(leader)
+        change.leave(two if two is not leader else first)
+        old = list(machines.running)
+        assert machines.members(old) == dict.fromkeys((m.node for m in old), True)
+        for machine, replacement in zip(old, replacements, strict=True):
+            change.join(replacement)
+            change.leave(machine)
+        assert machines.members(replacements) == {6: True, 7: True, 8: True}
+    print(load.report())
+    check_ledger(ledger, load, replacements)
+    check_failures(load)
+
+
+def check_failures(load: SteadyLoad) -> None:
+    """None but those that an election may cost a plain client; Clerks know no such."""
+    assert {failure.split()[1] for failure in load.failures} <= {"UNKNOWN"}
+
+
+def test_members_come_and_go_under_load(machines: Machines, new_ledger: NewLedger) -> None:
+    grow_shrink_and_replace(machines, new_ledger(), pause=100)
+
+
+# --------------------------------------------------------------------- restarts
+
+
+def rolling_restart(machines: Machines, members: list[Machine], ledger: Ledger) -> SteadyLoad:
+    """Each is stopped and started again, the leader first."""
+    leader = machines.leader(members)
+    with SteadyLoad(machines.servers, ledger, "rolling") as load:
+        for machine in [leader, *(m for m in members if m is not leader)]:
+            await_appends(load, 500, machines.eventually)
+            took = machine.stop()
+            print(f"node {machine.node} had stopped after {took * 1000:.0f} ms")
+            await_appends(load, 500, machines.eventually)
+            machine.start()
+            machines.wait_until_following(machine)
+        await_appends(load, 500, machines.eventually)
+    print(load.report())
+    return load
+
+
+def test_nobody_notices_a_rolling_restart(machines: Machines, new_ledger: NewLedger) -> None:
+    members = machines.found(3)
+    ledger = new_ledger()
+    load = rolling_restart(machines, members, ledger)
+    check_ledger(ledger, load, members)
+    assert load.failures == []
+    for kind in ("Clerk", "AsyncClerk", "redis-py"):
+        assert load.percentile(kind, 0.99) < LONGEST_P99_S
+
+
+def test_a_leader_that_is_stopped_leaves_no_gap(machines: Machines, new_ledger: NewLedger) -> None:
+    members = machines.found(3)
+    ledger = new_ledger()
+    with SteadyLoad(machines.servers, ledger, "gap") as load:
+        await_appends(load, 500, machines.eventually)
+        machines.leader(members).stop()
+        await_appends(load, 500, machines.eventually)
+    print(load.report())
+    assert load.failures == []
+    assert load.longest_gap_s < 3 * HEARTBEAT_S
+    check_ledger(ledger, load, machines.running)
+
+
+def test_all_nodes_stopped_at_once_end_soon_and_lose_nothing(
+    machines: Machines, new_ledger: NewLedger
+) -> None:
+    members = machines.found(3)
+    ledger = new_ledger()
+    with SteadyLoad(machines.servers, ledger, "all") as load:
+        for _ in range(3):
+            await_appends(load, 500, machines.eventually)
+            began = time.perf_counter()
+            for machine in members:
+                machine.signal(signal.SIGTERM)
+            assert [machine.wait() for machine in members] == [0, 0, 0]
+            took = time.perf_counter() - began
+            print(f"all had stopped after {took:.2f} s")
+            assert took < COMMAND_TIMEOUT_S / 2
+            for machine in members:
+                machine.start()
+            machines.wait_until_serving(members)
+        await_appends(load, 500, machines.eventually)
+    print(load.report())
+    check_ledger(ledger, load, members)

@@ -1,0 +1,153 @@
+"""Nodes that lost their data, were copied, removed or moved, or belong elsewhere; all real ones."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integration.eventually import eventually
+
+from quorate.runtime.clerk import Clerk
+
+if TYPE_CHECKING:
+    from tests.integration.machines import Machine, Machines
+
+pytestmark = pytest.mark.processes
+
+
+def await_log(machine: Machine, *texts: str) -> None:
+    """Until the node has logged one line with all of these."""
+
+    def is_there() -> bool:
+        return any(all(text in line for text in texts) for line in machine.log.splitlines())
+
+    eventually(is_there, f"node {machine.node} logs {texts}")
+
+
+def serves(machine: Machine, key: str) -> None:
+    """A client that knows this node alone is served."""
+    with Clerk(machine.client) as clerk:
+        length = clerk.append(key, "x", timeout=20)
+        assert clerk.get(key, timeout=20) == b"x" * length
+
+
+def test_a_wiped_node_is_refused_until_it_rejoins(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    serves(one, "k")
+    lost = three.data_id
+    three.kill()
+    three.lose_data()
+    three.start(f"--join={one.client}", f"--join={two.client}")
+    await_log(three, "member 3 already, with other data", f"quorate member rejoin {three.client}")
+    await_log(three, "node 3 has lost its data", f"{lost!r}", "`quorate member rejoin` it")
+    for other in (one, two):
+        await_log(other, "node 3 has lost its data", f"{lost!r}", "`quorate member rejoin` it")
+    status = machines.wait_until_up(three)
+    assert (status.leader, status.members) == (None, ())
+    # It answers for nobody: with one more node gone there is no majority.
+    refusal = machines.member_fails("add", three.client)
+    assert "let it in with `quorate member rejoin`" in refusal
+    assert machines.member("rejoin", three.client) == "node 3 is a voter again"
+    assert three.data_id != lost
+    assert machines.wait_until_following(three).leader is not None
+    one.kill()
+    serves(three, "k")
+
+
+def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    three.stop()
+    copy = machines.new(3)
+    shutil.copytree(three.data_dir, copy.data_dir)
+    three.start()
+    machines.wait_until_following(three)
+    copy.start()
+    for machine in (copy, one, two):
+        await_log(machine, "another process says that it is node 3", "on a copy of its data")
+    one.kill()
+    serves(three, "k")
+
+
+def test_a_removed_node_says_so_and_never_comes_back(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    answer = machines.member("remove", 3)
+    assert answer == "node 3 is no member any more: stop it, if it runs"
+    await_log(three, "node 3 was removed from the cluster: stop it")
+    three.stop()
+    three.start()
+    for machine in (three, one, two):
+        await_log(machine, "refuse", "node 3 was removed from the cluster", "`quorate member add`")
+    machines.wait_until_up(three)
+    assert "was removed from the cluster" in machines.member_fails("add", three.client)
+    assert machines.members([one, two]) == {1: True, 2: True}
+    three.stop()
+    three.lose_data()
+    machines.join(three)
+    one.kill()
+    serves(three, "k")
+
+
+def test_a_node_that_moves_is_reached_before_and_after_it_is_said(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    three.stop()
+    three.move()
+    three.start()
+    await_log(three, "tell them with `quorate member set-address`")
+    machines.wait_until_following(three)
+    answer = machines.member("set-address", 3, three.client, three.peer)
+    assert answer == (
+        f"node 3 is at {three.client} for clients and at {three.peer} for the other nodes"
+    )
+    # Who starts now calls it there; it is needed for a majority.
+    one.kill()
+    two.stop()
+    two.start()
+    machines.wait_until_following(two)
+    serves(two, "k")
+    assert three.log.count("tell them with") == 1
+    three.stop()
+    three.start()
+    machines.wait_until_following(three)
+    assert three.log.count("tell them with") == 1
+
+
+def test_a_removal_that_would_lose_the_majority_is_refused(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    leader = machines.leader([one, two, three])
+    dead, other = (machine for machine in (one, two, three) if machine is not leader)
+    dead.kill()
+
+    def is_silent() -> bool:
+        status = leader.status()
+        assert status is not None
+        return any(m.id == dead.node and (m.silent_ms or 0) > 500 for m in status.members)
+
+    machines.eventually(is_silent, "the leader misses the dead node")
+    refusal = machines.member_fails("remove", other.node)
+    assert f"{dead.node} cannot be reached: nothing could be written any more" in refusal
+    assert "--force" in refusal
+    assert machines.members([leader, other]) == dict.fromkeys((1, 2, 3), True)
+    # The dead one may go.
+    assert machines.member("remove", dead.node).startswith(f"node {dead.node} is no member")
+    serves(other, "k")
+
+
+def test_a_node_of_another_cluster_is_no_newcomer(machines: Machines) -> None:
+    (one,) = machines.found(1)
+    foreign = machines.new(7)
+    foreign.start(
+        "--initialize=d",
+        f"--member=7={foreign.peer},{foreign.client}",
+        f"--member=1={one.peer},{one.client}",
+    )
+    for machine in (one, foreign):
+        await_log(machine, "node 7 belongs to cluster 'd' and node 1 to cluster 'c'")
+    refusal = machines.member_fails("add", foreign.client, status=1, servers=[one])
+    assert refusal == (
+        f"node 7 at {foreign.client} belongs to cluster d, not to c: give it an empty data "
+        "directory and start it with `--join`"
+    )
+    nobody = machines.new(8)
+    refusal = machines.member_fails("add", nobody.client, status=1, servers=[one])
+    assert refusal.startswith(f"{nobody.client} cannot be reached: start the node there")
