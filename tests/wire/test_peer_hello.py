@@ -1,5 +1,6 @@
 import contextlib
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -37,8 +38,8 @@ THEM = hello_of(2, 1)
 
 
 MEMBERS = Membership(configuration_of([1, 2, 3]), index=5, is_committed=True)
-NEVER_MET = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
-MET = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
+NEVER_MET: dict[str, Any] = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
+MET: dict[str, Any] = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
 
 
 def test_a_member_is_not_refused() -> None:
