@@ -421,12 +421,20 @@ class Node:
         member = None if leader is None else self.raft.configuration.member(leader)
         return None if member is None else member.client_address
 
+    def _servers(self) -> tuple[int | str, ...]:
+        membership = self.raft.committed_membership
+        if membership is None:
+            return (0,)
+        addresses = [member.client_address for member in membership.configuration.members]
+        return (membership.index, *filter(None, addresses))
+
     def _view(self) -> NodeView:
         keys = self.state.query(Count())
         assert isinstance(keys, int)
         return NodeView(
             status=self.status(),
             leader_address=self._leader_address(),
+            servers=self._servers(),
             keys=keys,
         )
 

@@ -142,6 +142,17 @@ class Raft:
         return Membership(self.configuration, index, self.configuration_is_committed)
 
     @property
+    def committed_membership(self) -> Membership | None:
+        """The latest configuration that is known to be committed; None if none is known.
+
+        Of two such the one with the greater index is the newer one, whichever servers tell them.
+        """
+        if self._snapshot_is_lost:
+            return None  # it was in there, and what is left is as old as the directory
+        index = self._log.configuration_index_at(self.commit_index)
+        return Membership(self._log.configuration_at(index), index, is_committed=True)
+
+    @property
     def followers(self) -> dict[NodeId, FollowerState]:
         """What this server, as the leader, knows of each other member."""
         return self._role.followers(self._now) if isinstance(self._role, Leader) else {}
