@@ -254,6 +254,13 @@ class Raft:
         configuration = self._log.configuration_at(index)
         return SnapshotMetadata(index, entry.term, entry.time_ms, configuration)
 
+    def knows_members_at(self, index: int) -> bool:
+        """Whether this server knows of any members as of an entry behind the present snapshot.
+
+        One that joins does not, before it has come by the first change of them.
+        """
+        return bool(self._log.configuration_at(index).voters)
+
     def term_at(self, index: int) -> int | None:
         """The term of an entry of this server's log; None if the log does not hold it."""
         return self._log.term_at(index)
