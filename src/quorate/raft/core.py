@@ -139,6 +139,9 @@ class Raft:
     def membership(self) -> Membership:
         """The same two things and where in the log the configuration is."""
         index = self._log.configuration_index
+        if self._snapshot_is_lost and index == self.snapshot.index:
+            # Who the members were as of it is lost too: what is left is from the very beginning.
+            return Membership(self.configuration, 0, is_committed=False)
         return Membership(self.configuration, index, self.configuration_is_committed)
 
     @property
