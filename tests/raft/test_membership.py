@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quorate.raft.configuration import ChangeRefusal, Configuration, Member, NodeId
+from quorate.raft.configuration import (
+    ChangeRefusal,
+    Configuration,
+    Member,
+    Membership,
+    NodeId,
+)
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry
 from quorate.raft.messages import AppendEntries, PreVote, RequestVote, TimeoutNow
@@ -464,3 +470,21 @@ def test_an_old_order_to_stand_is_ignored(new_cluster: type[Cluster]) -> None:
     assert cluster[2].raft.role_name == "follower"
     cluster[2].receive(1, TimeoutNow(6, term=1))
     assert cluster[2].raft.role_name == "candidate"
+
+
+def test_a_server_without_its_snapshot_knows_that_it_does_not_know_the_members() -> None:
+    """What it has are those that the cluster was started with, as of no entry at all.
+
+    Else it would refuse a leader that had lost its data and was let in again since, for it knows a
+    later configuration only in appearance. And from that leader it may have to get its snapshot.
+    """
+    started_with = Configuration(voters=(Member(NodeId(1)), Member(NodeId(2))))
+    lost = SnapshotMetadata(index=9, term=1, time_ms=0, configuration=started_with)
+    raft = Raft(
+        NodeId(1),
+        durable=DurableState(term=1, voted_for=None, snapshot=lost, snapshot_is_lost=True),
+        settings=PRODUCTION,
+        rng=random.Random(0),
+        now=0,
+    )
+    assert raft.membership == Membership(started_with, index=0, is_committed=False)

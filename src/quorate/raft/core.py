@@ -139,6 +139,9 @@ class Raft:
     def membership(self) -> Membership:
         """The same two things and where in the log the configuration is."""
         index = self._log.configuration_index
+        if self._snapshot_is_lost and index == self.snapshot.index:
+            # Who the members were as of it is lost too: what is left is from the very beginning.
+            return Membership(self.configuration, 0, is_committed=False)
         return Membership(self.configuration, index, self.configuration_is_committed)
 
     @property
@@ -269,6 +272,13 @@ class Raft:
         (entry,) = self._log.slice(index, index)
         configuration = self._log.configuration_at(index)
         return SnapshotMetadata(index, entry.term, entry.time_ms, configuration)
+
+    def knows_members_at(self, index: int) -> bool:
+        """Whether this server knows of any members as of an entry behind the present snapshot.
+
+        One that joins does not, before it has come by the first change of them.
+        """
+        return bool(self._log.configuration_at(index).voters)
 
     def term_at(self, index: int) -> int | None:
         """The term of an entry of this server's log; None if the log does not hold it."""

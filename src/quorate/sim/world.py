@@ -51,6 +51,8 @@ MOST_SERVERS = 7
 """Of a cluster whose members change: so many there are, members or not."""
 _LOSES_DISKS = 0.5
 """The share of these worlds in which servers lose their disks."""
+_PEACE_US = 2 * SECOND_US
+"""For so long nothing is to happen when everything is as it should be."""
 HEALING_US = 30 * SECOND_US
 """After the world has healed, every call must end within this time."""
 
@@ -145,6 +147,7 @@ class World:
         self._faults.start(until=self._duration_us)
         self._scheduler.run_until(self._duration_us, self._invariants.check)
         self._heal()
+        self._check_peace()
         self._check()
         return self._report()
 
@@ -300,6 +303,16 @@ class World:
                 )
             self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._invariants.check)
             self._faults.revive_all()
+
+    def _check_peace(self) -> None:
+        """Checks that servers which were removed, and don't know, do not disturb the others."""
+        if self._operator is None:
+            return
+        leaders = self._invariants.leaders
+        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._invariants.check)
+        elected = self._invariants.leaders - leaders
+        if elected > 1:  # some disk may have been too slow once
+            raise LivenessError(f"{elected} leaders were elected after the world had healed")
 
     def _lacking(self) -> str:
         """What still is not as it should be; empty if everything is."""
