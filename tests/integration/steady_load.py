@@ -204,9 +204,11 @@ class PlainClient:
                 self._repeat("refused" if "refused" in str(error) else "closed", until, error)
                 self._move()
             except redis.exceptions.ResponseError as error:
-                if not str(error).startswith("NOTEXECUTED"):
+                code = str(error).split(" ")[0]
+                if code not in {"NOTEXECUTED", "NOTLEADER"}:
                     raise
-                self._repeat("NOTEXECUTED", until, error)
+                self._repeat(code, until, error)
+                self._move()
             else:
                 return
 

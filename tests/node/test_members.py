@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quorate.raft.settings import Settings
+
 if TYPE_CHECKING:
     from tests.node.conftest import Client, Cluster
 
@@ -145,6 +147,57 @@ def test_the_leader_puts_the_data_ids_into_the_configuration(cluster: Cluster) -
 
 
 # --------------------------------------------------------------------- leadership
+
+
+def test_a_leader_that_is_to_go_hands_over_before_it_is_removed(
+    cluster: Cluster, client: Client
+) -> None:
+    # Else it would never learn what has become of what its clients have sent it last.
+    old = cluster.leader
+    client.send("QUORATE.MEMBER", "REMOVE", old.me)
+    client.send("APPEND", "k", "x")
+    cluster.settle()
+    cluster.run(SECOND)
+    refusal, length = client.take_replies()
+    assert str(refusal) == "TRYAGAIN not now: leadership is handed over first"
+    assert length == 1
+    assert cluster.leader is not old
+    assert ask(cluster, cluster.leader.connect(), "QUORATE.MEMBER", "REMOVE", old.me) == "OK"
+    cluster.run(SECOND)
+    assert old.me not in members(cluster)
+
+
+def test_a_removed_node_sends_its_clients_elsewhere_but_for_those_who_will_be_answered(
+    cluster: Cluster,
+) -> None:
+    removed, leader = cluster.followers[0], cluster.leader
+    waiting, other = removed.connect(), removed.connect()
+    assert ask(cluster, waiting, "APPEND", "k", "x") == "1"
+    assert ask(cluster, leader.connect(), "QUORATE.MEMBER", "REMOVE", removed.me) == "OK"
+    waiting.send("APPEND", "k", "x")
+    waiting.send("GET", "k")
+    cluster.collect()
+    removed.node.removed()
+    for words in (("APPEND", "k", "y"), ("GET", "k"), ("ONCE", 4, 1, 0, "SET", "k", "v")):
+        answer = ask(cluster, other, *words)
+        assert answer == "NOTLEADER this node was removed from the cluster: use another one"
+    assert ask(cluster, other, "PING") == "PONG"
+    length, value = waiting.take_replies()
+    assert length == 2
+    assert str(value).startswith("NOTLEADER")
+
+
+def test_a_removed_node_does_not_wait_for_answers_without_a_leader(cluster: Cluster) -> None:
+    removed = cluster.followers[0]
+    waiting = removed.connect()
+    cluster.isolate(removed.me)
+    waiting.send("APPEND", "k", "x")
+    cluster.settle()
+    removed.node.removed()
+    removed.link_changed(cluster.leader.me, up=False)
+    cluster.run(2 * Settings().election_timeout_us)
+    (reply,) = waiting.take_replies()
+    assert str(reply).startswith("UNKNOWN"), "it was on its way to the leader"
 
 
 def test_leadership_is_handed_over_and_what_comes_meanwhile_is_not_lost(

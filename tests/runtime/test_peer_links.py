@@ -52,6 +52,7 @@ class Peer:
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
         self.troubles: dict[NodeId, str] = {}
         self.identified: list[tuple[NodeId, str]] = []
+        self.told_of_removal = asyncio.Event()
         self.members = members
         self.address = next((m.peer_address for m in members if m.id == node), "")
         self.hello = Hello(
@@ -100,6 +101,9 @@ class Peer:
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         self.identified.append((peer, data_id))
+
+    def removed(self) -> None:
+        self.told_of_removal.set()
 
     async def await_change(self, peer: NodeId, *, up: bool) -> None:
         while await self.changes.get() != (peer, up):
@@ -273,6 +277,10 @@ def test_a_new_member_is_called_and_a_removed_one_is_told_so(
             one.links.send(TWO, [vote(1)])
             assert await two.messages.get() == (ONE, vote(1)), "it may be needed to commit that"
             one.links.members_changed(Membership(gone, index=3, is_committed=True))
+            await two.told_of_removal.wait()
+            one.links.send(TWO, [vote(2)])
+            assert await two.messages.get() == (ONE, vote(2)), "it may answer what came before"
+            assert two.changes.empty()
             await two.await_change(ONE, up=False)
 
     with caplog.at_level(logging.WARNING, "quorate"):

@@ -156,7 +156,10 @@ def test_who_answers_in_place_of_another_is_refused() -> None:
 def test_what_a_later_version_appended_is_ignored() -> None:
     body = msgspec.msgpack.encode([*msgspec.to_builtins(THEM), "new", [[1]]])
     assert decode_hello(body) == THEM
-    assert decode_refusal(msgspec.msgpack.encode(["why", 3])) == Refusal("why")
+    assert decode_refusal(msgspec.msgpack.encode(["why", True, 3])) == Refusal(
+        "why", was_removed=True
+    )
+    assert decode_refusal(msgspec.msgpack.encode(["why"])) == Refusal("why")
 
 
 def test_the_version_is_the_first_field() -> None:
@@ -164,7 +167,8 @@ def test_the_version_is_the_first_field() -> None:
 
 
 def test_a_reason_that_is_too_long_is_cut_short() -> None:
-    body = encode_refusal(Refusal("\U0001f600" * 5000))
+    body = encode_refusal(Refusal("\U0001f600" * 5000, was_removed=True))
+    assert decode_refusal(body).was_removed
     assert len(body) <= MAX_HELLO_BYTES
     assert decode_refusal(body).reason.startswith("\U0001f600" * 900)
 

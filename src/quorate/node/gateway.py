@@ -107,6 +107,7 @@ class Gateway:
         self._wants_snapshot = False
         self._can_submit = False
         self._refusal: bytes | None = None
+        self._finishes_begun = False
 
     # ------------------------------------------------------------------ connections
 
@@ -283,6 +284,7 @@ class Gateway:
         can_submit: bool,
         is_hopeless: bool = False,
         refusal: bytes | None = None,
+        finishes_begun: bool = False,
     ) -> GatewayReady:
         """What is to be done now; see `GatewayReady`.
 
@@ -292,6 +294,7 @@ class Gateway:
             is_hopeless: whether nothing that clients wait for is to be waited for any longer.
             refusal: what is answered at once to everything that needs a leader, because this
                 node cannot reach one; None if it can, or may soon.
+            finishes_begun: whether that is not so for what was submitted before.
         """
         ready = GatewayReady()
         self._excuse_preferred(now)
@@ -300,7 +303,10 @@ class Gateway:
             self.close_connection(connection_id, now)
         self._end_stalled_commands(now, ready)
         self._refusal = refusal
-        if refusal is not None:
+        self._finishes_begun = finishes_begun
+        if refusal is not None and finishes_begun:
+            self._refuse_not_begun(ready, refusal)
+        elif refusal is not None:
             self._give_up_all(ready, write_refusal=refusal, read_refusal=refusal)
         elif is_hopeless:
             self._give_up_all(ready, write_refusal=NOT_EXECUTED, read_refusal=READ_UNAVAILABLE)
@@ -313,8 +319,8 @@ class Gateway:
         self._flush_movable(ready, now)
         ready.reads, self._new_reads = self._new_reads, []
         ready.wants_snapshot, self._wants_snapshot = self._wants_snapshot, False
-        self._can_submit = can_submit
-        if can_submit:
+        self._can_submit = can_submit and refusal is None
+        if self._can_submit:
             self._submit(ready, now)
         return ready
 
@@ -322,7 +328,7 @@ class Gateway:
         """When something is given up or repeated; at once if a connection has more to do."""
         if self._dirty or (self._want_room and self._memory.has_room_next_turn):
             return now
-        if self._unanswered and self._refusal is not None:
+        if self._refusal is not None and any(map(self._is_to_refuse, self._unanswered.values())):
             return now  # they were begun after the others had been refused
         due: list[int | None] = [self._memory.deadline()]
         if self._unanswered:
@@ -373,11 +379,35 @@ class Gateway:
         while self._unanswered:
             self._give_up_first(ready, write_refusal=write_refusal, read_refusal=read_refusal)
 
+    def _refuse_not_begun(self, ready: GatewayReady, refusal: bytes) -> None:
+        for slot, pending in list(self._unanswered.items()):
+            if self._is_to_refuse(pending):
+                del self._unanswered[slot]
+                self._give_up(slot, pending, ready, write_refusal=refusal, read_refusal=refusal)
+
+    def _is_to_refuse(self, pending: PendingWrite | PendingCall | PendingRead | None) -> bool:
+        match pending:
+            case PendingWrite(seq=number) | PendingCall(submissions=number):
+                return not self._finishes_begun or number == 0
+            case _:
+                return True
+
     def _give_up_first(
         self, ready: GatewayReady, *, write_refusal: bytes, read_refusal: bytes
     ) -> None:
         """Settles the oldest request; with its refusal if it was not executed and never will be."""
         slot, pending = self._unanswered.popitem(last=False)
+        self._give_up(slot, pending, ready, write_refusal=write_refusal, read_refusal=read_refusal)
+
+    def _give_up(
+        self,
+        slot: Slot,
+        pending: PendingWrite | PendingCall | PendingRead | None,
+        ready: GatewayReady,
+        *,
+        write_refusal: bytes,
+        read_refusal: bytes,
+    ) -> None:
         match pending:
             case PendingWrite():
                 self._own_session.give_up(pending, write_refusal)

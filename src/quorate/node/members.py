@@ -83,7 +83,9 @@ class Members:
                 member = _member(node, peer, client, data_id)
                 self._change(self._with_added(member, promote=False), now)
             case [b"REMOVE", node]:
-                self._change(self._without(_node_id(node), force=False), now)
+                configuration = self._without(_node_id(node), force=False)
+                self._lead_no_more_if_removed(configuration, now)
+                self._change(configuration, now)
             case [b"REMOVE", node, option] if option.upper() == b"FORCE":
                 self._change(self._without(_node_id(node), force=True), now)
             case [b"PROMOTE", node]:
@@ -165,6 +167,19 @@ class Members:
             )
 
     # ------------------------------------------------------------------ leadership
+
+    def _lead_no_more_if_removed(self, configuration: Configuration, now: int) -> None:
+        """A leader that is to go has another server lead first.
+
+        It could remove itself (dissertation §4.2.2), but then could not tell its clients what has
+        become of what they had sent until then.
+        """
+        if configuration.member(self._raft.me) is not None:
+            return
+        successor = self._raft.successor(now)
+        if successor is not None:
+            self._raft.transfer_leadership(successor, now)
+            raise CommandError("not now: leadership is handed over first", code="TRYAGAIN")
 
     def _transfer(self, to: NodeId | None, now: int) -> None:
         if to is None:

@@ -15,7 +15,7 @@ from quorate.kv.table import Table
 from quorate.node.connection_commands import NodeView
 from quorate.node.gateway import Gateway
 from quorate.node.members import Members
-from quorate.node.results import encode_not_leader
+from quorate.node.results import REMOVED, encode_not_leader
 from quorate.node.settings import NodeSettings
 from quorate.node.status import (
     LinkStatus,
@@ -104,6 +104,7 @@ class Node:
     ) -> None:
         self._id = node
         self._is_leaving = False
+        self._was_removed = False
         self._hopeless_at: int | None = None
         self._info = info or NodeInfo()
         settings = settings or NodeSettings()
@@ -155,6 +156,14 @@ class Node:
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
         self._members.identified(peer, data_id)
+
+    def removed(self) -> None:
+        """Another server has said that this one was removed from the cluster.
+
+        There is no way back for it, so from now on all its clients are sent elsewhere at once, but
+        for those whose commands are on their way to the leader, who will answer.
+        """
+        self._was_removed = True
 
     def leave(self) -> None:
         """This server is about to end.
@@ -272,6 +281,7 @@ class Node:
                 can_submit=self._can_submit,
                 is_hopeless=self._is_hopeless(now),
                 refusal=self._refusal(),
+                finishes_begun=self._was_removed and self.raft.leader is not None,
             )
             replies += wanted.replies
             closing += wanted.closing
@@ -412,6 +422,8 @@ class Node:
 
     def _refusal(self) -> bytes | None:
         """The answer to everything that needs the leader, if this server does not reach it."""
+        if self._was_removed:
+            return REMOVED
         if self._raft_settings.forwarding or self.raft.is_leader:
             return None
         return encode_not_leader(self._leader_address())

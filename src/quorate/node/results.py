@@ -19,6 +19,7 @@ UNKNOWN = encode_error("UNKNOWN", "the outcome is unknown: it may have been exec
 NOT_EXECUTED = encode_error(
     "NOTEXECUTED", "it did not reach a log in time, and will never be executed"
 )
+REMOVED = encode_error("NOTLEADER", "this node was removed from the cluster: use another one")
 READ_UNAVAILABLE = encode_error("UNAVAILABLE", "the read could not be confirmed in time")
 
 

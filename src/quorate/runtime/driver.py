@@ -293,6 +293,12 @@ class Driver:
             self._node.peer_identified(peer, data_id)
             self._schedule_turn()
 
+    def removed(self) -> None:
+        """Another server has said that this one was removed from the cluster."""
+        if not self._stopped:
+            self._node.removed()
+            self._schedule_turn()
+
     def written(self, number: int) -> None:
         """A write that the log had taken is durable."""
         if not self._stopped:

@@ -21,7 +21,7 @@ from quorate.clerk.backoff import Backoff
 from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.runtime.complaints import Complaints
-from quorate.wire.errors import PeerProtocolError
+from quorate.wire.errors import PeerProtocolError, PeerRefusedError
 from quorate.wire.peer_hello import Hello, refuse_reason
 from quorate.wire.peer_link import PeerConnection
 
@@ -33,6 +33,8 @@ HANDSHAKE_TIMEOUT_S = 5.0
 """A connection that is not made by then, or on which nobody said who he is, is given up."""
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Messages are dropped while a link has more than this to send."""
+DISMISSAL_S = 1.0
+"""So long a server that was removed still gets answers to what it had sent before it knew."""
 MAX_STRANGERS = 16
 """Connections on which nobody has said yet who he is; when one more comes, the oldest yields.
 
@@ -56,6 +58,9 @@ class Listener(Protocol):
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
 
+    def removed(self) -> None:
+        """Another server has said that this one was removed from the cluster."""
+
 
 class KnownPeers(Protocol):
     """What is durably remembered of other servers: the store."""
@@ -73,8 +78,10 @@ class PeerProtocol(asyncio.Protocol):
     Args:
         mine: what this server says of itself on this connection.
         refuse_reason: tells why another server is not talked to; None if it is.
+        was_removed: tells whether another server was removed from the cluster.
         complaints: where it is told why a connection was refused or broken off.
         on_accepted: called when both sides have said who they are and this one accepts.
+        on_removed: called when the other side says that this server was removed from the cluster.
         on_messages: called with the sender and its messages.
         on_lost: called when the connection has ended, with the peer if it had been accepted.
     """
@@ -84,15 +91,19 @@ class PeerProtocol(asyncio.Protocol):
         mine: Hello,
         *,
         refuse_reason: Callable[[Hello, Hello], str | None],
+        was_removed: Callable[[Hello], bool],
         complaints: Complaints,
         on_accepted: Callable[["PeerProtocol", Hello], None],
+        on_removed: Callable[[], None],
         on_messages: Callable[[NodeId, list[PeerMessage]], None],
         on_lost: Callable[["PeerProtocol"], None],
     ) -> None:
         self._mine = mine
         self._refuse_reason = refuse_reason
         self._complaints = complaints
+        self._was_removed = was_removed
         self._on_accepted = on_accepted
+        self._on_removed = on_removed
         self._on_messages = on_messages
         self._on_lost = on_lost
         self._connection = PeerConnection(mine)
@@ -102,6 +113,8 @@ class PeerProtocol(asyncio.Protocol):
         self._handshake_limit: asyncio.TimerHandle
         self.peer: NodeId | None = None
         """Who is at the other end, once it is accepted."""
+        self.is_dismissed = False
+        """One side has told the other that it was removed."""
         self.trouble = ""
         """Why it was refused or broken off, if it was."""
         self.closed = asyncio.Event()
@@ -129,6 +142,9 @@ class PeerProtocol(asyncio.Protocol):
             if self.peer is None and self._connection.hello is not None:
                 messages = self._judge(self._connection.hello)
         except PeerProtocolError as error:
+            if isinstance(error, PeerRefusedError) and error.was_removed:
+                self.is_dismissed = True
+                self._on_removed()
             self.break_off(f"broken off: {error}")
             return
         if messages and self.peer is not None:
@@ -164,6 +180,15 @@ class PeerProtocol(asyncio.Protocol):
             self._complain(complaint)
         self.close()
 
+    def dismiss(self, reason: str) -> None:
+        """Tells the other side, which was accepted, that it was removed; it has to hang up."""
+        assert self._transport is not None
+        if not self.is_dismissed:
+            self.is_dismissed = True
+            self._complain(f"dismissed: {reason}")
+            self._transport.write(self._connection.dismiss(reason))
+            asyncio.get_running_loop().call_later(DISMISSAL_S, self.close)
+
     def _complain(self, text: str) -> None:
         self.trouble = text
         self._complaints.tell(self._address, text, asyncio.get_running_loop().time())
@@ -173,7 +198,8 @@ class PeerProtocol(asyncio.Protocol):
         reason = self._refuse_reason(self._mine, theirs)
         if reason is not None:
             self._complain(f"refused: {reason}")
-            self._transport.write(self._connection.refuse(reason))
+            was_removed = self._was_removed(theirs)
+            self._transport.write(self._connection.refuse(reason, was_removed=was_removed))
             self._transport.close()
             return []
         self.peer = theirs.sender
@@ -277,8 +303,10 @@ class PeerLinks:
         return PeerProtocol(
             mine,
             refuse_reason=self._refuse_reason,
+            was_removed=self._was_removed,
             complaints=self._complaints,
             on_accepted=on_accepted,
+            on_removed=self._removed,
             on_messages=self._received,
             on_lost=on_lost,
         )
@@ -304,6 +332,10 @@ class PeerLinks:
             previous=self._accepted_hellos.get(theirs.sender),
         )
 
+    def _was_removed(self, theirs: Hello) -> bool:
+        membership = self._membership
+        return membership.is_committed and theirs.data_id in membership.configuration.removed
+
     def _accepted(self, theirs: Hello) -> None:
         self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
@@ -320,7 +352,11 @@ class PeerLinks:
         if protocol.hello is None:
             return
         reason = self._refuse_reason(self._hello_to(None), protocol.hello)
-        if reason is not None:
+        if reason is None:
+            return
+        if self._was_removed(protocol.hello):
+            protocol.dismiss(reason)
+        else:
             protocol.break_off(f"broken off: {reason}")
 
     # ------------------------------------------------------------------ incoming
@@ -341,7 +377,15 @@ class PeerLinks:
         if protocol.peer is not None and self._incoming.get(protocol.peer) is protocol:
             del self._incoming[protocol.peer]
             self._changed(protocol.peer, up=False)
-            self._end_calling_stranger(protocol.peer)
+            if protocol.is_dismissed:
+                loop = asyncio.get_running_loop()
+                loop.call_later(DISMISSAL_S, self._end_calling_stranger, protocol.peer)
+            else:
+                self._end_calling_stranger(protocol.peer)
+
+    def _removed(self) -> None:
+        if self._listener is not None:
+            self._listener.removed()
 
     def _received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
         if self._listener is not None:
@@ -408,7 +452,8 @@ class PeerLinks:
     def _outgoing_lost(self, protocol: PeerProtocol) -> None:
         if protocol.peer is not None and self._outgoing.get(protocol.peer) is protocol:
             del self._outgoing[protocol.peer]
-            self._changed(protocol.peer, up=False)
+            if not protocol.is_dismissed:  # else answers are still to come from there
+                self._changed(protocol.peer, up=False)
 
     def _changed(self, peer: NodeId, *, up: bool) -> None:
         if self._listener is not None:

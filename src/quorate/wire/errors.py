@@ -26,4 +26,12 @@ class PeerProtocolError(Exception):
 
 
 class PeerRefusedError(PeerProtocolError):
-    """Another server told us that it does not talk to us; the text has its reason."""
+    """Another server told us that it does not talk to us; the text has its reason.
+
+    Attributes:
+        was_removed: whether the reason is that this server was removed from the cluster.
+    """
+
+    def __init__(self, text: str, *, was_removed: bool = False) -> None:
+        super().__init__(text)
+        self.was_removed = was_removed

@@ -63,9 +63,11 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
         reason: for the log of the refused server: what is wrong and what to do.
+        was_removed: whether the reason is that the refused server was removed from the cluster.
     """
 
     reason: str
+    was_removed: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -92,7 +94,8 @@ def decode_hello(body: bytes) -> Hello:
 
 def encode_refusal(refusal: Refusal) -> bytes:
     """The refusal as the body of a frame; a reason that is too long for it is cut short."""
-    return _encoder.encode(Refusal(refusal.reason[:_MAX_REASON_CHARACTERS]))
+    reason = refusal.reason[:_MAX_REASON_CHARACTERS]
+    return _encoder.encode(Refusal(reason, refusal.was_removed))
 
 
 def decode_refusal(body: bytes) -> Refusal:

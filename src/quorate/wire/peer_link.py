@@ -96,11 +96,24 @@ class PeerConnection:
         self._accepted = True
         return self.receive(b"")
 
-    def refuse(self, reason: str) -> bytes:
-        """The last bytes to be sent to a server that this one does not talk to."""
+    def refuse(self, reason: str, *, was_removed: bool = False) -> bytes:
+        """The last bytes to be sent to a server that this one does not talk to.
+
+        Args:
+            reason: why.
+            was_removed: whether that is because it was removed from the cluster.
+        """
         self._state = _State.CLOSED
         magic = b"" if self._greeted else MAGIC
-        return magic + encode_frame(FrameKind.REFUSAL, encode_refusal(Refusal(reason)))
+        return magic + encode_frame(FrameKind.REFUSAL, encode_refusal(Refusal(reason, was_removed)))
+
+    def dismiss(self, reason: str) -> bytes:
+        """Tells a server that was accepted, and is removed now, why it has to go.
+
+        It sends nothing more then; what it had sent before still arrives.
+        """
+        assert self._accepted
+        return encode_frame(FrameKind.REFUSAL, encode_refusal(Refusal(reason, was_removed=True)))
 
     def encode(self, message: PeerMessage) -> bytes:
         """The bytes to be sent for a message to a server that was accepted."""
@@ -178,9 +191,12 @@ class PeerConnection:
         """A frame came that was not expected: a refusal, which may come at any time, or a fault."""
         if kind is not FrameKind.REFUSAL:
             raise FrameError(f"{kind.name} out of turn")
-        reason = decode_refusal(body).reason
+        refusal = decode_refusal(body)
         self._state = _State.CLOSED
-        raise PeerRefusedError(f"{self._name()} refuses this server: {_printable(reason)}")
+        raise PeerRefusedError(
+            f"{self._name()} refuses this server: {_printable(refusal.reason)}",
+            was_removed=refusal.was_removed,
+        )
 
 
 def _printable(text: str) -> str:
