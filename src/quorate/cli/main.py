@@ -17,6 +17,7 @@ _COMMANDS = {
     "lab": "quorate.cli.lab.command",
     "status": "quorate.cli.status",
     "snapshot": "quorate.cli.snapshot",
+    "recover": "quorate.cli.recover",
     "put": "quorate.cli.operations",
     "append": "quorate.cli.operations",
     "get": "quorate.cli.operations",
