@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quorate import Clerk
+from quorate import Clerk, ClerkSettings
 from quorate.raft.configuration import NodeId
 from quorate.runtime.local_cluster import QUORATE
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Cluster, StartCluster
 
 pytestmark = pytest.mark.processes
+
+CURIOUS = ClerkSettings(leader_check_us=1)
+"""It asks with each request which servers there are."""
 
 
 def run(*arguments: object) -> str:
@@ -85,8 +88,9 @@ def test_a_new_cluster_goes_on_with_all_that_the_best_survivor_had(
     expected = b"".join(b"%d;" % number for number in range(50))
     survivor = cluster.local.members[best - 1].client
     with contextlib.ExitStack() as nodes:
-        nodes.enter_context(serving(cluster, best))
-        clerk = nodes.enter_context(Clerk(survivor))
+        first = nodes.enter_context(contextlib.ExitStack())
+        first.enter_context(serving(cluster, best))
+        clerk = nodes.enter_context(Clerk(survivor, settings=CURIOUS))
         assert clerk.get("orders", timeout=20) == expected
         with cluster.connect(best) as client:
             again = client.call("ONCE", session, 1, 0, "APPEND", "once", "x")
@@ -101,6 +105,12 @@ def test_a_new_cluster_goes_on_with_all_that_the_best_survivor_had(
         for node in others:
             with cluster.connect(node) as client:
                 assert client.call("GET", "orders") == expected + b"more"
+
+        # The Clerk was given the survivor alone, and has learned of the others.
+        for _ in range(2):  # the answer to its question comes after the first one's reply
+            assert clerk.get("orders", timeout=20) == expected + b"more"
+        first.close()
+        assert clerk.append("orders", "!", timeout=20) == len(expected) + 5
 
 
 def add(cluster: Cluster, leader: NodeId, node: NodeId) -> None:
