@@ -3,8 +3,8 @@
 The model holds one copy of the state and the rules of sessions as the design words them. What is
 random is everything between it and the Clerk: replies are lost, connections break with requests on
 them, each of which is executed later, twice or never, servers refuse before or after they executed,
-name wrong leaders, and forget sessions. In the end the world heals, and whatever still wanders
-about is executed last.
+name wrong leaders and strange lists of servers, and forget sessions. In the end the world heals,
+and whatever still wanders about is executed last.
 """
 
 import random
@@ -22,6 +22,7 @@ from quorate.clerk.requests import Arguments, Ticket
 from quorate.clerk.settings import ClerkSettings
 
 SERVERS = ("a:1", "b:1", "c:1")
+QUESTIONS = {(b"QUORATE.LEADER",), (b"QUORATE.SERVERS",)}
 WINDOW = 4
 SETTINGS = ClerkSettings(window=WINDOW, max_in_flight=6, leader_check_us=300_000)
 
@@ -153,12 +154,15 @@ class World:
             request = self.requests.popleft()
             if request == (b"QUORATE.LEADER",):
                 reply: Reply = self.rng.choice((None, b"a:1", b"b:1", b"d:1"))
+            elif request == (b"QUORATE.SERVERS",):
+                as_of = self.rng.randrange(5)
+                reply = [as_of, *self.rng.sample((b"a:1", b"b:1", b"d:1"), self.rng.randint(0, 3))]
             else:
                 reply = self.model.execute(request)
             self.core.received(self.connection, reply, self.now)
 
     def refuse(self) -> None:
-        if not self.is_connected or not self.requests or self.requests[0] == (b"QUORATE.LEADER",):
+        if not self.is_connected or not self.requests or self.requests[0] in QUESTIONS:
             return
         request = self.requests.popleft()
         kind = self.rng.choice(("NOTEXECUTED", "NOTLEADER c:1", "UNKNOWN", "UNAVAILABLE", "ODD"))
@@ -174,7 +178,7 @@ class World:
     def haunt(self) -> None:
         if self.ghosts:
             ghost = self.ghosts.pop(self.rng.randrange(len(self.ghosts)))
-            if ghost != (b"QUORATE.LEADER",):
+            if ghost not in QUESTIONS:
                 self.model.execute(ghost)
 
     def expire(self) -> None:

@@ -1,16 +1,11 @@
-"""The Clerk's core, one rule after the other, as scripted conversations with its servers.
+"""The Clerk's core, one rule after the other, as scripted conversations with its servers."""
 
-Each step feeds something in and compares all that comes out: `connect` and `disconnect` are orders
-to the driver, `> ...` is a request, and `1 = ...` is the outcome of call 1.
-"""
-
-import random
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from tests.clerk.script import FIXED, Script
 
-from quorate.clerk.core import ClerkCore
 from quorate.clerk.errors import (
     ClerkError,
     CommandError,
@@ -22,89 +17,12 @@ from quorate.clerk.errors import (
 )
 from quorate.clerk.operations import Operation, append, delete, get, get_or_none, put
 from quorate.clerk.replies import ErrorReply, Reply
-from quorate.clerk.requests import Ticket
 from quorate.clerk.settings import ClerkSettings
 
-SERVERS = ("a:1", "b:1", "c:1")
 OK = b"OK"
 
 
-class Script:
-    """Drives one core by hand, at a time that stands still unless the script says otherwise."""
-
-    def __init__(
-        self, servers: tuple[str, ...] = SERVERS, settings: ClerkSettings | None = None
-    ) -> None:
-        self.core = ClerkCore(servers, random.Random(1), settings)
-        self.now = 0
-        self.connection = 0
-        self.errors: dict[int, ClerkError] = {}
-
-    def call(self, operation: Operation[Any], timeout: float | None = None) -> list[str]:
-        deadline = None if timeout is None else self.now + round(timeout * 1_000_000)
-        self.core.call(operation, self.now, deadline)
-        return self.drain()
-
-    def abandon(self, ticket: int) -> list[str]:
-        self.core.abandon(Ticket(ticket), self.now)
-        return self.drain()
-
-    def close(self) -> list[str]:
-        self.core.close(self.now)
-        return self.drain()
-
-    def connected(self, connection: int | None = None) -> list[str]:
-        self.core.connected(connection or self.connection, self.now)
-        return self.drain()
-
-    def lost(self, connection: int | None = None) -> list[str]:
-        self.core.connection_lost(connection or self.connection, self.now)
-        return self.drain()
-
-    def reply(self, *replies: Reply, connection: int | None = None) -> list[str]:
-        for reply in replies:
-            self.core.received(connection or self.connection, reply, self.now)
-        return self.drain()
-
-    def refuse(self, text: str) -> list[str]:
-        code, _, rest = text.partition(" ")
-        return self.reply(ErrorReply(code, rest))
-
-    def wait(self, seconds: float | None = None) -> list[str]:
-        """Lets time pass: so much of it, or until the core's deadline."""
-        if seconds is None:
-            deadline = self.core.deadline()
-            assert deadline is not None, "the core waits for no time to pass"
-            assert deadline > self.now, "the core would spin"
-            self.now = deadline
-        else:
-            self.now += round(seconds * 1_000_000)
-        self.core.wake(self.now)
-        return self.drain()
-
-    def drain(self) -> list[str]:
-        ready = self.core.take_ready()
-        lines = ["disconnect"] if ready.disconnect else []
-        if ready.connect is not None:
-            self.connection = ready.connect.number
-            lines.append(f"connect {ready.connect.server}")
-        lines += [f"> {b' '.join(request).decode()}" for request in ready.requests]
-        for outcome in ready.outcomes:
-            if isinstance(outcome.result, ClerkError):
-                self.errors[outcome.ticket] = outcome.result
-                lines.append(f"{outcome.ticket} = {type(outcome.result).__name__}")
-            else:
-                lines.append(f"{outcome.ticket} = {outcome.result!r}")
-        return lines
-
-    def reconnect(self, to: str = "b:1") -> list[str]:
-        """After a loss: the back-off passes, the next server answers that it leads itself."""
-        assert self.wait() == [f"connect {to}"]
-        assert self.connected() == ["> QUORATE.LEADER"]
-        return self.reply(to.encode())
-
-
-def serving(settings: ClerkSettings | None = None) -> Script:
+def serving(settings: ClerkSettings = FIXED) -> Script:
     """A Clerk that is connected to the leader; it made one read (call 1) to get there."""
     script = Script(settings=settings)
     assert script.call(get("k")) == ["connect a:1"]
@@ -114,7 +32,7 @@ def serving(settings: ClerkSettings | None = None) -> Script:
     return script
 
 
-def with_session(settings: ClerkSettings | None = None) -> Script:
+def with_session(settings: ClerkSettings = FIXED) -> Script:
     """A Clerk with session 7, in which it has made one write (call 2, number 1)."""
     script = serving(settings)
     assert script.call(put("k", "v")) == ["> QUORATE.SESSION"]
@@ -352,7 +270,7 @@ def test_unanswered_writes_are_sent_again_with_their_numbers_in_order() -> None:
 
 
 def test_writes_beyond_the_window_wait() -> None:
-    script = with_session(ClerkSettings(window=2))
+    script = with_session(ClerkSettings(window=2, learns_servers=False))
     assert script.call(put("a", "1")) == ["> ONCE 7 2 1 SET a 1"]
     assert script.call(put("b", "2")) == ["> ONCE 7 3 1 SET b 2"]
     assert script.call(put("c", "3")) == []
@@ -361,7 +279,7 @@ def test_writes_beyond_the_window_wait() -> None:
 
 
 def test_no_more_requests_are_in_flight_than_may_be() -> None:
-    script = serving(ClerkSettings(max_in_flight=2))
+    script = serving(ClerkSettings(max_in_flight=2, learns_servers=False))
     assert script.call(get("a")) == ["> GET a"]
     assert script.call(get("b")) == ["> GET b"]
     assert script.call(get("c")) == []
@@ -369,7 +287,7 @@ def test_no_more_requests_are_in_flight_than_may_be() -> None:
 
 
 def test_calls_beyond_the_limit_are_refused_at_once() -> None:
-    script = serving(ClerkSettings(max_calls=2))
+    script = serving(ClerkSettings(max_calls=2, learns_servers=False))
     script.call(get("a"))
     script.call(get("b"))
     with pytest.raises(TooManyCallsError):
@@ -777,7 +695,7 @@ def test_abandoning_a_call_that_has_ended_does_nothing() -> None:
 
 
 def test_closing_ends_all_calls_each_with_what_is_known_of_it() -> None:
-    script = with_session(ClerkSettings(window=1))
+    script = with_session(ClerkSettings(window=1, learns_servers=False))
     script.call(append("k", "x"))
     script.call(append("k", "y"))
     script.call(get("k"))

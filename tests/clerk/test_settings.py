@@ -1,15 +1,16 @@
 import random
 
+import msgspec
 import pytest
 
 from quorate.clerk.backoff import Backoff
 from quorate.clerk.settings import ClerkSettings
 
 
-@pytest.mark.parametrize("name", ClerkSettings.__struct_fields__)
-def test_every_setting_must_be_positive(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({*ClerkSettings.__struct_fields__} - {"learns_servers"}))
+def test_every_number_must_be_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        ClerkSettings(**{name: 0})
+        msgspec.convert({name: 0}, ClerkSettings)
 
 
 def test_the_longest_wait_is_not_below_the_first() -> None:

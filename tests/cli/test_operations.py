@@ -98,7 +98,7 @@ class Forgetful(socketserver.StreamRequestHandler):
                 argument = self.rfile.read(int(line[1:]) + 2)
                 if argument == b"QUORATE.SESSION\r\n":
                     self.wfile.write(b":1\r\n")
-                elif argument == b"QUORATE.LEADER\r\n":
+                elif argument in {b"QUORATE.LEADER\r\n", b"QUORATE.SERVERS\r\n"}:
                     self.wfile.write(b"$-1\r\n")
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults import raft_plants, replica_plants, snapshot_plants, storage_plants
+from tests.faults import (
+    membership_plants,
+    raft_plants,
+    replica_plants,
+    snapshot_plants,
+    storage_plants,
+)
 from tests.faults.search import find, measure
 from tests.simulation.test_snapshot_cycle import live_each_as_deposed_leader
 
@@ -36,16 +42,16 @@ RAFT = [
     (raft_plants.a_newer_term_is_not_persisted, NOT_DURABLE, 1),
     (raft_plants.a_follower_answers_before_its_write_is_durable, NOT_DURABLE, 1),
     (raft_plants.a_leader_counts_itself_before_its_write_is_durable, NOT_DURABLE, 1),
-    (raft_plants.an_old_write_vouches_for_truncated_entries, NOT_DURABLE, 1),
+    (raft_plants.an_old_write_vouches_for_truncated_entries, NOT_DURABLE, 4),
     (raft_plants.a_truncation_does_not_lower_the_durable_index, NOT_DURABLE, 1),
     (raft_plants.entries_of_old_terms_are_committed_by_counting, f"by counting|{LOST}", 1),
     (raft_plants.half_of_the_servers_are_a_majority, NOT_DURABLE, 2),
     (raft_plants.a_vote_is_given_to_one_whose_log_is_behind, LOST, 1),
     (raft_plants.the_commit_index_passes_the_last_new_entry, f"{LOST}|{NOT_DURABLE}", 15),
     (raft_plants.a_conflict_is_answered_with_success, NOT_DURABLE, 1),
-    (raft_plants.an_overtaken_request_truncates_what_does_not_conflict, NOT_DURABLE, 19),
+    (raft_plants.an_overtaken_request_truncates_what_does_not_conflict, NOT_DURABLE, 33),
     (raft_plants.a_leader_serves_reads_without_asking_a_majority, STALE, 19),
-    (raft_plants.a_read_is_confirmed_by_an_answer_to_an_older_request, STALE, 1),
+    (raft_plants.a_read_is_confirmed_by_an_answer_to_an_older_request, STALE, 8),
     (raft_plants.a_new_leader_reads_before_it_has_committed_anything, STALE, 1),
 ]
 REPLICA = [
@@ -78,7 +84,7 @@ SNAPSHOT = [
     (snapshot_plants.the_log_is_dropped_before_the_snapshot_is_durable, "has dropped entries", 1),
     (snapshot_plants.a_snapshot_counts_before_it_is_synced, FORGOTTEN, 1),
     (snapshot_plants.a_snapshot_counts_before_its_name_is_durable, FORGOTTEN, 2),
-    (snapshot_plants.the_old_snapshot_goes_before_the_new_one_is_durable, FORGOTTEN, 5),
+    (snapshot_plants.the_old_snapshot_goes_before_the_new_one_is_durable, FORGOTTEN, 2),
     (snapshot_plants.a_snapshot_is_acknowledged_before_it_is_durable, NOT_COPIED, 1),
     (snapshot_plants.the_beginning_of_the_log_is_not_recorded, ".", 1),
     (snapshot_plants.a_new_segment_forgets_the_beginning_of_the_log, FORGOTTEN, 4),
@@ -93,7 +99,7 @@ STORAGE = [
     (storage_plants.the_log_is_not_synced, USED_AGAIN, 1),
     (storage_plants.the_directory_is_not_synced, USED_AGAIN, 1),
     (storage_plants.a_new_segment_is_not_synced_into_the_directory, USED_AGAIN, 1),
-    (storage_plants.the_identity_is_not_synced_into_the_directory, USED_AGAIN, 81),
+    (storage_plants.the_identity_is_not_synced_into_the_directory, USED_AGAIN, 32),
     (storage_plants.a_torn_tail_is_not_cut, USED_AGAIN, 25),
     (storage_plants.a_failed_sync_is_tried_again, USED_AGAIN, 17),
     (storage_plants.what_is_recovered_is_not_made_durable, USED_AGAIN, 1),
@@ -101,11 +107,40 @@ STORAGE = [
     (storage_plants.the_boot_is_not_counted, ".", 2),
     (storage_plants.a_full_disk_is_ignored, USED_AGAIN, 1),
 ]
+MEMBERSHIP = [
+    (membership_plants.a_change_is_committed_by_the_old_majority_alone, NOT_COPIED, 1),
+    (membership_plants.two_changes_are_made_at_once, "has changed the members", 1),
+    (
+        membership_plants.a_change_is_made_before_the_first_commit_of_the_term,
+        "has changed the members",
+        1,
+    ),
+    (membership_plants.learners_count_in_the_quorum, NOT_COPIED, 4),
+    (membership_plants.a_snapshot_lacks_the_members, "says that the members", 1),
+    (membership_plants.a_server_that_has_lost_its_data_is_let_in, f"{NOT_COPIED}|{LOST}", 2),
+    (
+        membership_plants.a_node_with_new_data_has_the_sessions_of_its_predecessor,
+        "this node has numbered",
+        4,
+    ),
+]
+"""To be found where the members change, within fifty lives."""
 BUGS = [*RAFT, *REPLICA, *SNAPSHOT, *STORAGE]
 
 
 def live(seed: int) -> None:
     World(seed, duration_us=LIFE_US).run()
+
+
+def live_with_churn(seed: int) -> None:
+    World(seed, duration_us=LIFE_US, churn=True).run()
+
+
+@pytest.mark.parametrize(("plant", "symptom", "seed"), MEMBERSHIP)
+def test_the_simulation_finds_it_where_members_change(
+    plant: Plant, symptom: str, seed: int
+) -> None:
+    find(plant, live_with_churn, symptom, seed=seed, seeds=range(1, 51))
 
 
 @pytest.mark.parametrize(("plant", "symptom", "seed"), BUGS)
@@ -117,6 +152,12 @@ def test_the_simulation_finds_it(plant: Plant, symptom: str, seed: int) -> None:
 @pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in BUGS])
 def test_in_how_many_of_a_hundred_lives(plant: Plant, symptom: str) -> None:
     measure(plant, live, symptom, seeds=SEEDS)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in MEMBERSHIP])
+def test_in_how_many_of_a_hundred_lives_in_which_members_change(plant: Plant, symptom: str) -> None:
+    measure(plant, live_with_churn, symptom, seeds=SEEDS)
 
 
 def test_a_leader_that_is_deposed_and_crashes_finds_it() -> None:

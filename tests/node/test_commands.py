@@ -124,7 +124,8 @@ def test_every_command_of_the_table_is_tested_here() -> None:
     tested = {str(words[0]) for words, *_ in [*SAME_IN_BOTH, *DIFFERENT]}
     below = {"HELLO", "ONCE", "QUIT", "QUORATE.SESSION"}
     in_test_status = {"INFO", "QUORATE.LEADER", "QUORATE.STATUS"}
-    elsewhere = {"QUORATE.SNAPSHOT", "QUORATE.MEMBER"}  # test_snapshots, test_members
+    # In test_snapshots, test_members and test_servers.
+    elsewhere = {"QUORATE.SNAPSHOT", "QUORATE.MEMBER", "QUORATE.SERVERS"}
     assert tested | below | in_test_status | elsewhere == {name.decode() for name in COMMANDS}
 
 
@@ -200,6 +201,7 @@ TOO_FEW_OR_MANY: list[Words] = [
     ("ONCE", "1", "1", "0"),
     ("PING", "a", "b"),
     ("QUORATE.LEADER", "x"),
+    ("QUORATE.SERVERS", "x"),
     ("QUORATE.SESSION", "x"),
     ("QUORATE.STATUS", "x"),
     ("SELECT",),

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.raft.configuration import Configuration, Member, NodeId, configuration_of
+from quorate.raft.configuration import (
+    Configuration,
+    ConfigurationError,
+    Member,
+    NodeId,
+    configuration_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @given(st.dictionaries(st.integers(1, 20).map(NodeId), st.integers(-5, 5), min_size=1, max_size=7))
@@ -64,3 +75,64 @@ def test_a_member_is_found_by_its_id() -> None:
 
 def test_servers_are_in_the_order_of_their_ids() -> None:
     assert configuration_of([3, 1, 2]).voter_ids == (1, 2, 3)
+
+
+# --------------------------------------------------------------------- the next configuration
+
+
+def changes(configuration: Configuration) -> list[Configuration]:
+    """All that may come next, but for addresses."""
+    known = [member.id for member in configuration.members]
+    new = [NodeId(node) for node in range(1, 8) if node not in known]
+    learners = [member.id for member in configuration.learners]
+    return [
+        *(configuration.with_learner(Member(node), promote=True) for node in new),
+        *(configuration.with_learner(Member(node), promote=False) for node in new),
+        *(configuration.with_promoting(node) for node in learners),
+        *(configuration.with_voter(node) for node in learners),
+        *(configuration.without(node) for node in known if configuration.voter_ids != (node,)),
+    ]
+
+
+@given(st.integers(1, 7), st.lists(st.integers(0, 100), max_size=12))
+def test_all_that_can_follow_each_other_have_a_server_in_common_in_all_majorities(
+    size: int, choices: list[int]
+) -> None:
+    """ "any majority of the old cluster overlaps with any majority of the new" (§4.1)."""
+    configuration = configuration_of(range(1, size + 1))
+    for choice in choices:
+        possible = changes(configuration)
+        following = possible[choice % len(possible)]
+        assert following.may_follow(configuration)
+        ids = [member.id for member in following.members]
+        assert sorted(set(ids)) == sorted(ids)
+        assert set(following.promoting) <= {member.id for member in following.learners}
+        for old in itertools.combinations(configuration.voter_ids, configuration.majority):
+            for new in itertools.combinations(following.voter_ids, following.majority):
+                assert set(old) & set(new)
+        configuration = following
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: c.with_learner(Member(NodeId(2)), promote=True), "there is a member 2 already"),
+        (lambda c: c.with_learner(Member(NodeId(4), data_id="gone"), promote=True), "was removed"),
+        (lambda c: c.with_promoting(NodeId(2)), "no learner 2: it votes already"),
+        (lambda c: c.with_voter(NodeId(9)), "no learner 9: it is no member: the members are 1, 2"),
+        (lambda c: c.without(NodeId(9)), "no member 9: the members are 1, 2"),
+        (lambda c: c.without(NodeId(1)).without(NodeId(2)), "the only one that votes"),
+        (lambda c: c.with_member(Member(NodeId(9))), "no member 9"),
+    ],
+)
+def test_there_is_no_such_configuration(
+    change: Callable[[Configuration], Configuration], text: str
+) -> None:
+    present = msgspec.structs.replace(configuration_of([1, 2]), removed=("gone",))
+    with pytest.raises(ConfigurationError, match=text):
+        change(present)
+
+
+def test_the_data_of_who_was_removed_is_remembered() -> None:
+    present = configuration_of([1, 2]).with_member(Member(NodeId(2), data_id="d2"))
+    assert present.without(NodeId(2)).removed == ("d2",)

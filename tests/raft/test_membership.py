@@ -5,12 +5,24 @@ Dissertation chapter 4 and §3.10; the sentences quoted are those of that text.
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
-from quorate.raft.configuration import ChangeRefusal, Configuration, Member, NodeId
+import pytest
+
+from quorate.raft.configuration import (
+    ChangeRefusal,
+    Configuration,
+    Member,
+    Membership,
+    NodeId,
+)
+from quorate.raft.core import Raft
 from quorate.raft.entry import Entry
-from quorate.raft.messages import TimeoutNow
+from quorate.raft.messages import AppendEntries, PreVote, RequestVote, TimeoutNow
+from quorate.raft.ready import DurableState
 from quorate.raft.settings import Settings
+from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
     from tests.raft.conftest import Cluster
@@ -153,3 +165,326 @@ def test_a_change_that_is_truncated_is_taken_back(new_cluster: type[Cluster]) ->
     cluster.heal()
     cluster.run(TIMEOUT)
     assert ids(cluster[1].raft.configuration) == ((1, 2, 3), ())
+
+
+def test_a_server_with_new_data_does_not_take_itself_for_the_voter_that_had_its_id() -> None:
+    """Found by the simulation (`--churn`, seed 1085, 8 seconds).
+
+    1. Server 2 was the only voter for a while, then server 7 was, and 2 was removed. 2. It came
+    back with an empty disk and was added as a learner. 3. In the log that it got there was the
+    configuration in which it had been the only voter. 4. With no more of the log than that it was
+    cut off, stood for election, and elected itself.
+    """
+    alone = Configuration(voters=(Member(NodeId(1), data_id="old"),))
+    snapshot = SnapshotMetadata(index=3, term=1, time_ms=0, configuration=alone)
+    for data_ids, role in ((("new",), "follower"), (("old",), "leader"), (("", "new"), "follower")):
+        raft = Raft(
+            NodeId(1),
+            durable=DurableState(term=1, voted_for=None, snapshot=snapshot, snapshot_size=1),
+            settings=PRODUCTION,
+            rng=random.Random(0),
+            now=0,
+            data_ids=frozenset(data_ids),
+        )
+        for now in range(0, 4 * TIMEOUT, HEARTBEAT):
+            raft.wake(now)
+            write = raft.take_ready(now).write
+            if write is not None:
+                raft.persisted(write.number, now)
+        assert raft.role_name == role
+
+
+# --------------------------------------------------------------------- when a change is allowed
+
+
+def change_refused(cluster: Cluster, node: int, configuration: Configuration) -> ChangeRefusal:
+    outcome = cluster.change(node, configuration)
+    assert isinstance(outcome, ChangeRefusal)
+    return outcome
+
+
+def test_no_change_before_an_entry_of_the_term_is_committed(new_cluster: type[Cluster]) -> None:
+    """Ongaro's correction of 2015. Without the rule, in a cluster of four:
+
+    Server 1 leads term 1, appends "without 4" to its own log and is cut off: its majority is two of
+    1, 2, 3. Server 2 leads term 2 and at once appends "without 3": its majority is two of 1, 2, 4.
+    With 4 it commits that, and more. Then 1 comes back and gets the vote of 3, which knows neither:
+    two of three, and neither of them has what server 2 has committed.
+    """
+    cluster = new_cluster(4, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.isolate(1)
+    assert isinstance(cluster.change(1, configuration.without(NodeId(4))), Entry)
+    cluster.drop()
+    cluster.advance(2 * TIMEOUT)
+    cluster.time_out(2)
+    while cluster[2].raft.role_name == "follower":
+        cluster.time_out(2)
+    cluster.deliver(lambda packet: not isinstance(packet.message, AppendEntries))
+    assert cluster[2].raft.is_leader
+    wanted = configuration.without(NodeId(3))
+    assert change_refused(cluster, 2, wanted) is ChangeRefusal.TERM_NOT_COMMITTED
+    cluster.deliver()  # its no-op is committed by 2, 3 and 4: server 1 cannot win any more
+    assert isinstance(cluster.change(2, wanted), Entry)
+
+
+def test_only_the_leader_makes_changes(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    wanted = configuration.without(NodeId(3))
+    assert change_refused(cluster, 2, wanted) is ChangeRefusal.NOT_LEADER
+
+
+def test_no_change_while_leadership_is_handed_over(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    assert cluster[1].raft.transfer_leadership(NodeId(2), cluster[1].now)
+    wanted = configuration.without(NodeId(3))
+    assert change_refused(cluster, 1, wanted) is ChangeRefusal.TRANSFER_UNDER_WAY
+
+
+# --------------------------------------------------------------------- what is in force
+
+
+def test_a_configuration_is_in_force_as_soon_as_it_is_in_the_log(
+    new_cluster: type[Cluster],
+) -> None:
+    """Committed or not: "a server always uses the latest configuration in its log" (Raft §6)."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.change(1, configuration.without(NodeId(3)))
+    assert ids(cluster[1].raft.configuration) == ((1, 2), ())
+    cluster.deliver(lambda packet: isinstance(packet.message, AppendEntries) and packet.to == 2)
+    assert ids(cluster[2].raft.configuration) == ((1, 2), ())
+    assert not cluster[2].raft.configuration_is_committed
+
+
+def test_a_restart_finds_the_configuration_in_the_log(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.change(1, configuration.without(NodeId(3)))
+    cluster.run(2 * HEARTBEAT)
+    cluster.crash(2)
+    cluster.restart(2)
+    assert ids(cluster[2].raft.configuration) == ((1, 2), ())
+
+
+def test_a_snapshot_holds_the_configuration_as_of_its_index(new_cluster: type[Cluster]) -> None:
+    """Not a later one, which may yet be taken back, and is in the log behind it anyway."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    before = cluster.propose(1)
+    assert before is not None
+    cluster.deliver()
+    entry = cluster.change(1, configuration.without(NodeId(3)))
+    assert isinstance(entry, Entry)
+    cluster.deliver()
+    assert ids(cluster[1].raft.snapshot_metadata(before.index).configuration) == ((1, 2, 3), ())
+    assert ids(cluster[1].raft.snapshot_metadata(entry.index).configuration) == ((1, 2), ())
+    cluster[1].compact(before.index)
+    assert ids(cluster[1].raft.configuration) == ((1, 2), ())
+    cluster[1].compact(entry.index)
+    assert ids(cluster[1].raft.configuration) == ((1, 2), ())
+    cluster.crash(1)
+    cluster.restart(1)
+    assert ids(cluster[1].raft.configuration) == ((1, 2), ())
+    assert cluster[1].raft.membership.index == entry.index
+
+
+def test_a_newcomer_learns_the_members_from_a_snapshot(new_cluster: type[Cluster]) -> None:
+    """And is promoted although the log that it would need from its beginning is gone."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    for _ in range(5):
+        cluster.propose(1)
+    cluster.run(HEARTBEAT)
+    cluster[1].compact()
+    cluster.add(4)
+    configuration = cluster[1].raft.configuration
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=True))
+    cluster.run(2 * TIMEOUT)
+    assert cluster[4].installed
+    assert ids(cluster[4].raft.configuration) == ((1, 2, 3, 4), ())
+
+
+# --------------------------------------------------------------------- who votes
+
+
+def test_a_learner_gives_its_vote(new_cluster: type[Cluster]) -> None:
+    """It may have been made a voter, and not know it yet (dissertation §4.2.2)."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=False))
+    cluster.run(2 * HEARTBEAT)
+    cluster.crash(1)
+    cluster.advance(2 * TIMEOUT)
+    cluster[4].receive(
+        2, RequestVote(99, 7, last_log_index=cluster[2].raft.last_index, last_log_term=1)
+    )
+    (answer,) = [e.message for e in cluster[4].sent if e.to == 2 and e.message.term == 7]
+    assert getattr(answer, "vote_granted", False)
+
+
+def test_a_learner_does_not_stand_for_election(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=False))
+    cluster.run(2 * HEARTBEAT)
+    for node in (1, 2, 3):
+        cluster.crash(node)
+    cluster.run(20 * TIMEOUT)
+    assert cluster[4].raft.role_name == "follower"
+    assert not [packet for packet in cluster.network if isinstance(packet.message, PreVote)]
+
+
+def test_who_knows_of_no_cluster_does_not_stand_for_election(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(1, settings=PRODUCTION)
+    cluster.add(2)
+    cluster.run(20 * TIMEOUT)
+    assert (cluster[2].raft.role_name, cluster[2].raft.current_term) == ("follower", 0)
+
+
+def test_a_candidate_counts_by_its_own_configuration(new_cluster: type[Cluster]) -> None:
+    """Server 4 has a vote in its log, and no majority of five without 4 and 5 elects it."""
+    cluster = new_cluster(5, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.change(1, configuration.without(NodeId(5)))
+    cluster.run(2 * HEARTBEAT)
+    cluster.crash(1)
+    cluster.isolate(2, 5)
+    cluster.run(20 * TIMEOUT)
+    assert not [server for server in cluster.up if server.raft.is_leader], "3 and 4 are 2 of 4"
+    cluster.heal()
+    cluster.run(20 * TIMEOUT)
+    assert cluster.leader.me in (2, 3, 4)
+
+
+def test_a_learner_that_is_out_of_touch_is_not_promoted(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=True))
+    cluster.isolate(4)
+    cluster.run(5 * TIMEOUT)
+    assert ids(cluster[1].raft.configuration) == ((1, 2, 3), (4,))
+    cluster.heal()
+    cluster.run(2 * TIMEOUT)
+    assert ids(cluster[1].raft.configuration) == ((1, 2, 3, 4), ())
+
+
+def test_an_answer_of_who_had_the_id_before_counts_for_nothing(new_cluster: type[Cluster]) -> None:
+    """It has lost its data and was added anew; a late answer says what its former disk held."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.propose(1)
+    cluster.deliver(lambda packet: packet.to == 3 or packet.sender == 2 or packet.to == 2)
+    late = [packet for packet in cluster.network if packet.sender == 3]
+    cluster.drop()
+    assert late
+    cluster.change(1, configuration.without(NodeId(3)))
+    cluster.deliver()
+    configuration = cluster[1].raft.configuration
+    cluster.isolate(3)
+    cluster.change(1, configuration.with_learner(Member(NodeId(3)), promote=False))
+    for packet in late:
+        cluster[1].receive(3, packet.message)
+    assert cluster[1].raft.followers[NodeId(3)].match_index == 0
+
+
+# --------------------------------------------------------------------- handing over (§3.10)
+
+
+def test_leadership_is_handed_over_without_waiting_for_a_timeout(
+    new_cluster: type[Cluster],
+) -> None:
+    """The others vote although they hear the leader, for it has asked for this (§4.2.3)."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    assert cluster[1].raft.transfer_leadership(NodeId(2), cluster[1].now)
+    assert cluster[1].raft.is_transferring
+    assert cluster[1].propose() is None, "what comes now waits for the next leader"
+    cluster[1].settle()
+    cluster.collect()
+    cluster.deliver()
+    assert cluster[2].raft.is_leader
+    assert not cluster[1].raft.is_transferring
+
+
+def test_the_next_leader_gets_the_whole_log_first(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.propose(1)
+    cluster[1].raft.transfer_leadership(NodeId(2), cluster[1].now)
+    cluster[1].settle()
+    cluster.collect()
+    told = [packet for packet in cluster.network if isinstance(packet.message, TimeoutNow)]
+    assert not told, "it lacks an entry"
+    cluster.deliver()
+    assert cluster[2].raft.is_leader
+    assert cluster[2].raft.last_index == cluster[1].raft.last_index
+
+
+def test_a_transfer_is_given_up_after_an_election_timeout(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.isolate(2)
+    assert cluster[1].raft.transfer_leadership(NodeId(2), cluster[1].now)
+    cluster.run(TIMEOUT + HEARTBEAT)
+    assert cluster[1].raft.is_leader
+    assert not cluster[1].raft.is_transferring
+    assert cluster.propose(1) is not None
+
+
+@pytest.mark.parametrize("to", [1, 4, 9])
+def test_leadership_goes_to_another_voter_only(new_cluster: type[Cluster], to: int) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=False))
+    cluster.run(HEARTBEAT)
+    assert not cluster[1].raft.transfer_leadership(NodeId(to), cluster[1].now)
+    assert not cluster[2].raft.transfer_leadership(NodeId(3), cluster[2].now)
+
+
+def test_what_was_forwarded_waits_for_the_next_leader(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.isolate(2)
+    cluster[1].raft.transfer_leadership(NodeId(2), cluster[1].now)
+    assert cluster[3].raft.forward(7, b"data", cluster[3].now)
+    cluster[3].settle()
+    cluster.collect()
+    cluster.deliver()
+    assert cluster[1].forwarded == []
+    cluster.run(TIMEOUT + HEARTBEAT)
+    assert [proposal.data for proposal in cluster[1].forwarded] == [b"data"]
+
+
+def test_an_old_order_to_stand_is_ignored(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.run(HEARTBEAT)
+    cluster[2].receive(1, TimeoutNow(5, term=0))
+    assert cluster[2].raft.role_name == "follower"
+    cluster[2].receive(1, TimeoutNow(6, term=1))
+    assert cluster[2].raft.role_name == "candidate"
+
+
+def test_a_server_without_its_snapshot_knows_that_it_does_not_know_the_members() -> None:
+    """What it has are those that the cluster was started with, as of no entry at all.
+
+    Else it would refuse a leader that had lost its data and was let in again since, for it knows a
+    later configuration only in appearance. And from that leader it may have to get its snapshot.
+    """
+    started_with = Configuration(voters=(Member(NodeId(1)), Member(NodeId(2))))
+    lost = SnapshotMetadata(index=9, term=1, time_ms=0, configuration=started_with)
+    raft = Raft(
+        NodeId(1),
+        durable=DurableState(term=1, voted_for=None, snapshot=lost, snapshot_is_lost=True),
+        settings=PRODUCTION,
+        rng=random.Random(0),
+        now=0,
+    )
+    assert raft.membership == Membership(started_with, index=0, is_committed=False)

@@ -1052,3 +1052,22 @@ def test_a_follower_that_has_lost_its_snapshot_has_the_leader_take_one() -> None
     request = server.take(AppendEntries)[-1]
     server.receive(2, SnapshotNeeded(request.id, server.term, 3))
     assert server.take_part().metadata.index == 3
+
+
+def test_a_server_that_joins_takes_no_snapshot_before_it_knows_the_members() -> None:
+    """Found by the simulation (`--churn`, seed 198, 5 seconds).
+
+    1. A server was added before there was any configuration in the log, which began with the
+    members that the cluster was started with. 2. It got the log from its beginning, and took a
+    snapshot before it had come by the entry that added it. 3. That said that there were no members.
+    """
+    server = Server(voters=0, snapshots=ON_DEMAND)
+    server.follow(2, term=1)
+    server.replica.request_snapshot()
+    assert server.replica.take_snapshot_part(server.now) is None
+    assert server.replica.deadline() is None, "it does not wait for that"
+    members = configuration_of([1, 2])
+    added = Entry(3, 1, 3, EntryKind.CONFIGURATION, configuration=members)
+    server.receive(2, server.append(2, added, term=1, previous=(2, 1), commit=3))
+    server.replica.request_snapshot()
+    assert server.take_part().metadata.configuration == members

@@ -29,6 +29,8 @@ from quorate.clerk.settings import ClerkSettings
 from quorate.runtime.async_clerk import AsyncClerk
 from quorate.runtime.clerk import Clerk
 
+LOOK_UP = socket.getaddrinfo
+
 # --------------------------------------------------------------------- a small cluster
 
 
@@ -86,10 +88,15 @@ class Cluster:
         self.replies: dict[tuple[bytes, int], bytes] = {}
         self.acked: dict[bytes, int] = {}
         self.leader = b"$-1\r\n"
+        self.members = b"*1\r\n:0\r\n"
         self.on_request: Callable[[Server, list[bytes]], bytes | None] = lambda _s, _r: None
         self.lost_replies = 0
         self.servers = [Server(self) for _ in range(size)]
         self.addresses = [server.address for server in self.servers]
+
+    def tell_servers(self, *addresses: str) -> None:
+        bulks = [b"$%d\r\n%b\r\n" % (len(address), address.encode()) for address in addresses]
+        self.members = b"*%d\r\n:5\r\n%b" % (1 + len(bulks), b"".join(bulks))
 
     def reply(self, server: Server, request: list[bytes]) -> bytes | None:
         """The reply as bytes; b"" is none for now, None ends the connection."""
@@ -107,6 +114,8 @@ class Cluster:
         match request:
             case [b"QUORATE.LEADER"]:
                 return self.leader
+            case [b"QUORATE.SERVERS"]:
+                return self.members
             case [b"QUORATE.SESSION"]:
                 self.acked[b"%d" % (len(self.acked) + 1)] = 0
                 return b":%d\r\n" % len(self.acked)
@@ -191,15 +200,25 @@ MakeShell = Callable[..., Shell]
 
 @pytest.fixture(params=[BlockingShell, AsyncShell, UvloopShell])
 def make_shell(request: pytest.FixtureRequest) -> Iterator[MakeShell]:
+    yield from shells(request.param)
+
+
+def shells(kind: type[Shell]) -> Iterator[MakeShell]:
     made: list[Shell] = []
 
     def make(servers: Any, settings: ClerkSettings | None = None) -> Shell:
-        made.append(request.param(servers, settings))
+        made.append(kind(servers, settings))
         return made[-1]
 
     yield make
     for shell in made:
         shell.end()
+
+
+@pytest.fixture(params=[BlockingShell, AsyncShell])
+def resolving_shell(request: pytest.FixtureRequest) -> Iterator[MakeShell]:
+    """Those that look names up by Python's own function, which a test can replace."""
+    yield from shells(request.param)
 
 
 def unused_address() -> str:
@@ -229,7 +248,7 @@ def test_it_goes_to_the_leader(cluster: Cluster, make_shell: MakeShell) -> None:
     cluster.leader = f"+{cluster.addresses[1]}\r\n".encode()
     shell = make_shell(cluster.addresses[0])
     shell.call("put", "k", "v")
-    assert cluster.servers[0].seen == [[b"QUORATE.LEADER"]]
+    assert cluster.servers[0].seen == [[b"QUORATE.SERVERS"], [b"QUORATE.LEADER"]]
 
 
 def test_a_write_whose_replies_are_lost_is_executed_once(
@@ -255,6 +274,48 @@ def test_names_that_do_not_resolve_are_passed_by(cluster: Cluster, make_shell: M
     settings = ClerkSettings(connect_timeout_us=200_000)
     shell = make_shell(["nowhere.invalid:1", impossible, *cluster.addresses], settings)
     assert shell.call("append", "k", "w") == 1
+
+
+def test_a_name_that_does_not_resolve_yet_is_looked_up_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, resolving_shell: MakeShell
+) -> None:
+    """As when the machine of a server is still to get its name, or gets a new one."""
+    looked_up: list[str] = []
+    port = int(cluster.addresses[0].partition(":")[2])
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
+        looked_up.append(host)
+        if len(looked_up) <= 3:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return LOOK_UP("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    shell = resolving_shell(f"new.example:{port}")
+    assert shell.call("append", "k", "v") == 1
+    assert looked_up == ["new.example"] * 4
+    cluster.servers[0].drop_connections()
+    assert shell.call("append", "k", "w") == 2
+    assert looked_up == ["new.example"] * 5, "it may mean another machine by now"
+
+
+def test_it_learns_which_servers_there_are(cluster: Cluster, make_shell: MakeShell) -> None:
+    shell = make_shell(cluster.addresses[0])
+    cluster.tell_servers(*cluster.addresses)
+    shell.call("put", "k", "v")
+    cluster.servers[0].stop()
+    assert shell.call("append", "k", "w") == 2
+    assert cluster.servers[1].seen
+
+
+def test_servers_that_cannot_be_reached_by_the_names_that_they_give_are_served_by_those_given(
+    cluster: Cluster, make_shell: MakeShell
+) -> None:
+    settings = ClerkSettings(connect_timeout_us=200_000)
+    shell = make_shell(cluster.addresses, settings)
+    cluster.tell_servers("inside.invalid:1", unused_address())
+    shell.call("put", "k", "v")
+    cluster.servers[0].stop()
+    assert shell.call("append", "k", "w") == 2
 
 
 def test_a_connection_that_was_lost_while_idle_costs_no_doubt(

@@ -57,7 +57,7 @@ class Load(Cluster):
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        super().__init__(seed=1, settings=settings)
+        super().__init__(seed=3, settings=settings)
         self.largest = 0
         self._last_index = 0
         self.start()

@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 
-def life(seed: int, hash_seed: str) -> str:
+def life(seed: int, hash_seed: str, *options: str) -> str:
     command = [sys.executable, "-m", "quorate.sim", "--first-seed", str(seed), "--seconds", "3"]
+    command += options
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     output = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
     report, _, _seconds_spent = output.stdout.rpartition("} ")
@@ -18,3 +19,8 @@ def life(seed: int, hash_seed: str) -> str:
 def test_a_seed_gives_the_same_trace_under_another_hash_seed() -> None:
     assert life(7, "1") == life(7, "2")
     assert life(7, "1") != life(8, "1")
+
+
+def test_nor_do_members_that_come_and_go_change_that() -> None:
+    assert life(7, "1", "--churn") == life(7, "2", "--churn")
+    assert life(7, "1", "--churn") != life(7, "1")

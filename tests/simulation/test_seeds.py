@@ -20,15 +20,7 @@ SEEDS_PER_TEST = 10
     ],
 )
 def test_every_acknowledged_append_is_there_exactly_once(first_seed: int) -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
-        print(f"replay with: python -m quorate.sim --first-seed {seed} --seconds {SECONDS}")
-        report = World(seed, duration_us=SECONDS * SECOND_US).run()
-        counts.update(acknowledged=report.acknowledged, reads=report.reads)
-        counts.update(unknown=report.unknown, leaders=report.leaders)
-        counts.update(faults=sum(report.faults.values()))
-        counts.update(snapshots=report.happened.get("snapshots taken", 0))
-        counts.update(restored=report.happened.get("states restored", 0))
+    counts = live(first_seed)
     # What was drawn is not so kind, nor so cruel, that nothing is proved.
     assert counts["acknowledged"] >= 100 * SEEDS_PER_TEST
     assert counts["reads"] >= 30 * SEEDS_PER_TEST
@@ -37,3 +29,37 @@ def test_every_acknowledged_append_is_there_exactly_once(first_seed: int) -> Non
     assert counts["unknown"] >= SEEDS_PER_TEST
     assert counts["snapshots"] >= 10 * SEEDS_PER_TEST
     assert counts["restored"] >= SEEDS_PER_TEST
+
+
+@pytest.mark.parametrize(
+    "first_seed",
+    [
+        *range(1, 41, SEEDS_PER_TEST),
+        *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(41, 541, SEEDS_PER_TEST)),
+    ],
+)
+def test_that_is_so_while_members_come_and_go(first_seed: int) -> None:
+    counts = live(first_seed, churn=True)
+    assert counts["acknowledged"] >= 100 * SEEDS_PER_TEST
+    assert counts["reads"] >= 30 * SEEDS_PER_TEST
+    assert counts["changes"] >= 4 * SEEDS_PER_TEST
+    assert counts["refused"] >= SEEDS_PER_TEST
+    assert counts["disks lost"] >= 1
+    assert counts["restored"] >= SEEDS_PER_TEST
+
+
+def live(first_seed: int, *, churn: bool = False) -> Counter[str]:
+    """Lives ten lives; returns what happened in them, and how often."""
+    counts: Counter[str] = Counter()
+    option = " --churn" if churn else ""
+    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+        print(f"replay with: python -m quorate.sim --first-seed {seed} --seconds {SECONDS}{option}")
+        report = World(seed, duration_us=SECONDS * SECOND_US, churn=churn).run()
+        counts.update(acknowledged=report.acknowledged, reads=report.reads)
+        counts.update(unknown=report.unknown, leaders=report.leaders)
+        counts.update(faults=sum(report.faults.values()))
+        counts.update(snapshots=report.happened.get("snapshots taken", 0))
+        counts.update(restored=report.happened.get("states restored", 0))
+        counts.update(changes=report.changes, refused=report.happened.get("servers refused", 0))
+        counts.update({"disks lost": report.happened.get("disks lost", 0)})
+    return counts

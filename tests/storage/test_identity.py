@@ -108,13 +108,3 @@ def test_a_peer_is_known_once_it_was_added() -> None:
 def test_a_peer_may_come_back_with_another_directory() -> None:
     # Whether to believe it is decided before this.
     assert IDENTITY.with_peer(NodeId(1), "other").peer_data_ids == {1: "other"}
-
-
-def test_a_later_directory_of_a_node_owns_other_sessions() -> None:
-    # Its starts are counted from 1 again: under the node's number, its sessions would be refused
-    # as those of an earlier incarnation, for as long as the last one of the former directory lives.
-    joined = msgspec.structs.replace(IDENTITY, members=())
-    again = msgspec.structs.replace(joined, data_id="another")
-    owners = {IDENTITY.session_owner, joined.session_owner, again.session_owner}
-    assert len(owners) == 3
-    assert IDENTITY.session_owner == IDENTITY.node

@@ -1,5 +1,6 @@
 import contextlib
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -37,8 +38,8 @@ THEM = hello_of(2, 1)
 
 
 MEMBERS = Membership(configuration_of([1, 2, 3]), index=5, is_committed=True)
-NEVER_MET = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
-MET = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
+NEVER_MET: dict[str, Any] = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
+MET: dict[str, Any] = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
 
 
 def test_a_member_is_not_refused() -> None:
@@ -96,6 +97,18 @@ def test_the_members_list_goes_before_what_is_remembered() -> None:
 
 def test_a_stranger_is_talked_to_for_it_may_have_joined_since() -> None:
     assert refuse_reason(ME, hello_of(9, 1), **{**MET, "membership": membership(TWO)}) is None
+
+
+def test_who_joins_under_the_id_of_one_that_the_cluster_was_started_with_is_refused() -> None:
+    """Nobody here has met that one, but others have: it may have voted, and has lost its data."""
+    theirs = msgspec.structs.replace(THEM, has_joined=True)
+    for how in (NEVER_MET, MET):
+        text = refuse_reason(ME, theirs, **how)
+        assert text is not None
+        assert "node 2 has lost its data" in text
+    how = {**NEVER_MET, "membership": membership(Member(NodeId(2), data_id="disk-of-2"))}
+    assert refuse_reason(ME, theirs, **how) is None
+    assert refuse_reason(ME, msgspec.structs.replace(theirs, sender=NodeId(9)), **NEVER_MET) is None
 
 
 def test_who_was_removed_is_told_so() -> None:

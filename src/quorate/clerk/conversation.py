@@ -1,16 +1,31 @@
 """The Clerk's one connection from its making to its end, and the requests in flight on it.
 
 This module decides when to connect, where to, when to leave and what went unanswered. It knows the
-question for the leader and nothing of the other requests.
+Clerk's own questions and nothing of the other requests.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from quorate.clerk.addresses import parse_address
-from quorate.clerk.link import GREETING, Connecting, Disconnected, Greeting, Link, Serving
+from quorate.clerk.link import (
+    WHICH_SERVERS,
+    WHO_LEADS,
+    Connecting,
+    Disconnected,
+    Greeting,
+    Link,
+    Serving,
+)
 from quorate.clerk.ready import Connect
 from quorate.clerk.replies import ErrorReply, Reply
-from quorate.clerk.requests import Arguments, LeaderQuestion, Request
+from quorate.clerk.requests import (
+    Arguments,
+    LeaderQuestion,
+    Question,
+    Request,
+    ServersQuestion,
+)
 from quorate.clerk.servers import ServerChoice
 from quorate.clerk.settings import ClerkSettings
 
@@ -51,8 +66,9 @@ class Conversation:
             number=link.number,
             server=link.server,
             give_up_at=now + self._settings.connect_timeout_us,
+            questions=deque(self._questions()),
         )
-        self._outgoing.append(GREETING.arguments())
+        self._outgoing += [question.arguments() for question in self._questions()]
 
     def lost(self, number: int, now: int) -> Unanswered:
         """The connection has ended, or could not be made."""
@@ -69,26 +85,46 @@ class Conversation:
         """The next reply has come.
 
         Returns:
-            The request that it answers, unless that was the question for the leader.
+            The request that it answers, unless that was a question of the Clerk's own.
         """
         link = self._link
         if isinstance(link, Disconnected | Connecting) or link.number != number:
             return None
         if isinstance(link, Greeting):
-            if self._servers.heard_leader(_leader_in(reply), at=link.server):
-                self.end(retry_at=now + self._servers.wait_us())
-            else:
-                self._serve(link, now)
+            self._greeted(link, reply, now)
             return None
         link.silent_since = now
         if not link.in_flight:
             self.leave("a reply without a request")
             return None
         request = link.in_flight.popleft()
-        if isinstance(request, LeaderQuestion):
-            link.is_moving |= self._servers.heard_leader(_leader_in(reply), at=link.server)
+        if isinstance(request, LeaderQuestion | ServersQuestion):
+            link.is_moving |= self._learn(request, reply, at=link.server)
             return None
         return request
+
+    def _greeted(self, link: Greeting, reply: Reply, now: int) -> None:
+        self._servers.reached(link.server)
+        is_elsewhere = self._learn(link.questions.popleft(), reply, at=link.server)
+        if link.questions:
+            return
+        if is_elsewhere:
+            self.end(retry_at=now + self._servers.wait_us())
+        else:
+            self._serve(link, now)
+
+    def _learn(self, question: Question, reply: Reply, *, at: str) -> bool:
+        """Takes in an answer; whether there is a better server now than the one that gave it."""
+        match question:
+            case LeaderQuestion():
+                return self._servers.heard_leader(_leader_in(reply), at=at)
+            case ServersQuestion():
+                as_of, servers = _servers_in(reply)
+                return self._servers.heard_servers(servers, as_of=as_of, at=at)
+
+    def _questions(self) -> tuple[Question, ...]:
+        """What to ask; who leads comes last, since the answer may end the connection."""
+        return (WHICH_SERVERS, WHO_LEADS) if self._settings.learns_servers else (WHO_LEADS,)
 
     def served(self) -> None:
         """The reply was what the request was made for."""
@@ -99,6 +135,7 @@ class Conversation:
         """The reply was that this server is of no use now; it may say who is."""
         link = self._link
         assert isinstance(link, Serving)
+        self._servers.reached(link.server)
         if refusal.code == "NOTLEADER":
             self._servers.heard_leader(_address_or_none(refusal.text), at=link.server)
         self.leave(str(refusal))
@@ -140,6 +177,7 @@ class Conversation:
                     self._give_up(link, "no answer to the attempt to connect", now)
             case Serving() as link:
                 if link.in_flight and now >= self._silent_at(link):
+                    self._servers.is_unreachable(link.server)
                     self.leave("no reply")
             case Disconnected():
                 pass
@@ -174,7 +212,7 @@ class Conversation:
         )
 
     def send(self, request: Request, now: int) -> None:
-        """Sends a request; at times the question for the leader follows it."""
+        """Sends a request; at times the Clerk's own questions follow it."""
         link = self._link
         assert isinstance(link, Serving)
         if not link.in_flight:
@@ -183,8 +221,14 @@ class Conversation:
         self._outgoing.append(request.arguments())
         if now - link.asked_leader_at >= self._settings.leader_check_us:
             link.asked_leader_at = now
-            link.in_flight.append(GREETING)
-            self._outgoing.append(GREETING.arguments())
+            self._ask(link, self._questions())
+        elif link.owes_servers:
+            self._ask(link, (WHICH_SERVERS,))
+
+    def _ask(self, link: Serving, questions: Sequence[Question]) -> None:
+        link.owes_servers = False
+        link.in_flight += questions
+        self._outgoing += [question.arguments() for question in questions]
 
     def take_orders(self) -> tuple[bool, Connect | None, list[Arguments]]:
         """The parts of a `ClerkReady` that concern the connection."""
@@ -205,19 +249,34 @@ class Conversation:
 
     def _serve(self, link: Connecting | Greeting, now: int) -> None:
         self._link = Serving(
-            number=link.number, server=link.server, asked_leader_at=now, silent_since=now
+            number=link.number,
+            server=link.server,
+            asked_leader_at=now,
+            owes_servers=self._settings.learns_servers and isinstance(link, Connecting),
+            silent_since=now,
         )
 
     def _give_up(self, link: Connecting | Greeting, trouble: str, now: int) -> None:
         self.trouble = f"{link.server}: {trouble}"
         if isinstance(link, Connecting) and link.is_named_leader:
             self._servers.leader_is_unreachable(link.server)
+        self._servers.is_unreachable(link.server)
         self.end(retry_at=now + self._servers.wait_us())
 
 
 def _leader_in(reply: Reply) -> str | None:
     """The address in the answer to a `LeaderQuestion`, if it holds one that can be used."""
     return _address_or_none(reply.decode(errors="replace")) if isinstance(reply, bytes) else None
+
+
+def _servers_in(reply: Reply) -> tuple[int, tuple[str, ...]]:
+    """The answer to a `ServersQuestion`, as far as it holds what can be used."""
+    match reply:
+        case [int(as_of), *addresses]:
+            texts = [a.decode(errors="replace") for a in addresses if isinstance(a, bytes)]
+            return as_of, tuple(dict.fromkeys(filter(_address_or_none, texts)))
+        case _:
+            return 0, ()
 
 
 def _address_or_none(text: str) -> str | None:

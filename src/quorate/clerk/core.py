@@ -33,6 +33,7 @@ from quorate.clerk.requests import (
     OpenSession,
     Read,
     Request,
+    ServersQuestion,
     Ticket,
     Write,
 )
@@ -46,7 +47,7 @@ class ClerkCore:
 
     Args:
         servers: addresses of the cluster's servers, as `parse_servers` gives them. The leader is
-            followed to addresses beyond them.
+            followed to addresses beyond them, and the servers' own list takes their place.
         rng: for the jitter of waits.
         settings: its limits and time-outs.
     """
@@ -209,7 +210,7 @@ class ClerkCore:
                     self._writes.opening_lost()
                 case Fence():
                     self._writes.fence_lost(request)
-                case LeaderQuestion():
+                case LeaderQuestion() | ServersQuestion():
                     pass  # asked again when a new connection begins
 
     # ------------------------------------------------------------------ replies
@@ -229,7 +230,7 @@ class ClerkCore:
                 self._writes.session_opened(integer(reply))
             case Fence():
                 self._writes.fenced(request)
-            case LeaderQuestion():
+            case LeaderQuestion() | ServersQuestion():
                 raise AssertionError("the conversation keeps these to itself")
         self._conversation.served()
 
@@ -250,7 +251,7 @@ class ClerkCore:
                 elif not request.is_over:
                     self._finish(request, exception_of(refusal.code)(str(refusal)))
                 return
-            case LeaderQuestion():
+            case LeaderQuestion() | ServersQuestion():
                 raise AssertionError("the conversation keeps these to itself")
         if meaning in {Meaning.ELSEWHERE, Meaning.UNKNOWN}:
             self._conversation.refused(refusal)

@@ -4,15 +4,16 @@
          ^               |             |            |
          +---------------+-------------+------------+
 
-A server that was named as the leader is not greeted: that would be the question who leads, and
-servers that name each other would be asked for ever.
+A greeting is the questions who leads and, if the Clerk learns that, which servers there are. A
+server that was named as the leader is not greeted: servers that name each other would be asked for
+ever. It is asked for the servers with the first request.
 """
 
 from collections import deque
 
 import msgspec
 
-from quorate.clerk.requests import LeaderQuestion, Request
+from quorate.clerk.requests import LeaderQuestion, Question, Request, ServersQuestion
 
 
 class Disconnected(msgspec.Struct, eq=False):
@@ -38,17 +39,19 @@ class Connecting(msgspec.Struct, eq=False):
 
 
 class Greeting(msgspec.Struct, eq=False):
-    """Connected; the server was asked who leads, and nothing else before it answers.
+    """Connected; the server was greeted, and is asked nothing else before it answers.
 
     Attributes:
         number: the connection's.
         server: its other end.
-        give_up_at: when the answer has taken too long.
+        give_up_at: when the answers have taken too long.
+        questions: those without an answer, in the order sent; who leads is the last one.
     """
 
     number: int
     server: str
     give_up_at: int
+    questions: deque[Question]
 
 
 class Serving(msgspec.Struct, eq=False):
@@ -58,6 +61,7 @@ class Serving(msgspec.Struct, eq=False):
         number: the connection's.
         server: its other end.
         asked_leader_at: when the server was last asked who leads, or was named by another.
+        owes_servers: it is still to be asked which servers there are.
         silent_since: when the last reply came, or the first request after all were answered.
         in_flight: the requests without a reply, in the order sent.
         is_leaving: this server is of no use now: leave without waiting for its replies.
@@ -67,6 +71,7 @@ class Serving(msgspec.Struct, eq=False):
     number: int
     server: str
     asked_leader_at: int
+    owes_servers: bool
     silent_since: int
     in_flight: deque[Request] = msgspec.field(default_factory=deque)
     is_leaving: bool = False
@@ -75,5 +80,6 @@ class Serving(msgspec.Struct, eq=False):
 
 Link = Disconnected | Connecting | Greeting | Serving
 
-GREETING = LeaderQuestion()
-"""The first request on a connection; it has no state, so one is enough."""
+WHO_LEADS = LeaderQuestion()
+WHICH_SERVERS = ServersQuestion()
+"""They have no state, so one of each is enough."""

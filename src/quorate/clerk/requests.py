@@ -26,6 +26,14 @@ class LeaderQuestion(msgspec.Struct, eq=False):
         return (b"QUORATE.LEADER",)
 
 
+class ServersQuestion(msgspec.Struct, eq=False):
+    """Which servers are there? Answered by any server at once, from what it knows."""
+
+    def arguments(self) -> Arguments:
+        """The request."""
+        return (b"QUORATE.SERVERS",)
+
+
 class OpenSession(msgspec.Struct, eq=False):
     """Asks for a session. One that was opened for an answer that got lost just expires."""
 
@@ -130,5 +138,8 @@ class Fence(msgspec.Struct, eq=False):
 Call = Read | Write
 """What a user waits for."""
 
-Request = LeaderQuestion | OpenSession | Read | Write | Fence
+Question = LeaderQuestion | ServersQuestion
+"""What the Clerk wants to know for itself."""
+
+Request = Question | OpenSession | Read | Write | Fence
 """What a connection waits for a reply to."""

@@ -16,7 +16,10 @@ class ClerkSettings(msgspec.Struct, frozen=True, kw_only=True):
             than the servers themselves try (3 s), so that their answer arrives.
         backoff_min_us: the wait after a first failure; it doubles with each further one.
         backoff_max_us: the longest wait. Each is drawn from its upper half.
-        leader_check_us: how often to ask who leads, while calls are made.
+        leader_check_us: how often to ask who leads and which servers there are, while calls are
+            made.
+        learns_servers: whether to go to the servers that the cluster names in place of those that
+            were given. Without it those remain, but for the leader, who is followed anywhere.
     """
 
     window: int = 1024
@@ -27,10 +30,11 @@ class ClerkSettings(msgspec.Struct, frozen=True, kw_only=True):
     backoff_min_us: int = 10_000
     backoff_max_us: int = 500_000
     leader_check_us: int = 5_000_000
+    learns_servers: bool = True
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            if getattr(self, name) < 1:
+            if name != "learns_servers" and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.backoff_max_us < self.backoff_min_us:
             raise ValueError(

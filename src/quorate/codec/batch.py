@@ -43,10 +43,10 @@ class OpenSession(
     """Opens a session; its id is the index of the entry, so an entry opens at most one.
 
     Attributes:
-        owner: 0 for a client's session. For the session in which a node executes the writes of
-            its plain connections: a number of that node and its data directory alone. There is at
-            most one for each owner, and it is *ordered*: its writes take effect in the order of
-            their numbers, without gaps.
+        owner: 0 for a client's session. A number that stands for a node and its data directory,
+            for the session in which that node executes the writes of its plain connections: there
+            is at most one for each owner, and it is *ordered*: its writes take effect in the order
+            of their numbers, without gaps.
         incarnation: for a node's session, a number that grows with each session that the node
             asks for. Asking again with the same number finds the same session; a greater one
             ends the session of the smaller; a smaller one is refused.

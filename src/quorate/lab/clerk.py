@@ -5,7 +5,7 @@ the loss of that connection, for nobody knows whether the server has done it. Re
 each other, so each waits here for those before it, as on a stream.
 
 The servers know each other by numbers, the Clerk its ends by theirs, and the ends are shuffled. So
-no server could tell it who leads, in words of its own: that question is not even sent.
+no server could tell it who leads or which servers there are: those questions are not even sent.
 """
 
 import random
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from quorate.clerk.core import ClerkCore
 from quorate.clerk.errors import ClerkError
-from quorate.clerk.link import GREETING
+from quorate.clerk.link import WHO_LEADS
 from quorate.clerk.operations import Operation, append, get, put
 from quorate.clerk.requests import Arguments, Ticket
 from quorate.clerk.settings import ClerkSettings
@@ -25,7 +25,7 @@ from quorate.lab.network import ClientEnd
 from quorate.sim.tasks import Future, Tasks
 from quorate.wire.resp_reply import encode_null
 
-SETTINGS = ClerkSettings(backoff_min_us=1_000, backoff_max_us=20_000)
+SETTINGS = ClerkSettings(backoff_min_us=1_000, backoff_max_us=20_000, learns_servers=False)
 """A wrong server answers at once here, so going round them all must not take long."""
 _NOBODY_KNOWS: Future[bytes | None] = Future()
 _NOBODY_KNOWS.set(encode_null(2))
@@ -98,7 +98,7 @@ class Clerk:
 
     def _send(self, request: Arguments) -> None:
         assert self._end is not None
-        if request == GREETING.arguments():
+        if request == WHO_LEADS.arguments():
             call = _NOBODY_KNOWS
         else:
             call = self._end.start_call("KVServer.Call", encode_requests([request]))

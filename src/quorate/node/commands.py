@@ -189,6 +189,13 @@ COMMANDS: dict[bytes, CommandSpec] = dict(
             "quorate.leader", 1, "loading stale", _NO_KEYS, "The leader's client address, if known."
         ),
         _spec("quorate.member", -2, "admin noscript", _NO_KEYS, "Changes the cluster's members."),
+        _spec(
+            "quorate.servers",
+            1,
+            "loading stale",
+            _NO_KEYS,
+            "The members' client addresses, as of an index of the log.",
+        ),
         _spec("quorate.session", 1, "write", _NO_KEYS, "Opens a session.", _session),
         _spec("quorate.snapshot", 1, "admin noscript", _NO_KEYS, "Lets this node take a snapshot."),
         _spec("quorate.status", 1, "loading stale", _NO_KEYS, "The state of this node as JSON."),

@@ -37,11 +37,14 @@ class NodeView(msgspec.Struct, frozen=True):
     Attributes:
         status: of the node.
         leader_address: the leader's client address, if known.
+        servers: the members' client addresses, voters first, behind the index of the entry of the
+            log that says so.
         keys: how many keys this node's own copy holds.
     """
 
     status: NodeStatus
     leader_address: str | None
+    servers: tuple[int | str, ...]
     keys: int
 
 
@@ -88,12 +91,20 @@ def _reply(
             return _client(arguments, connection)
         case "config":
             return _config(arguments)
+        case _:
+            return _about_the_node(spec, view())
+
+
+def _about_the_node(spec: CommandSpec, view: NodeView) -> Reply:
+    match spec.name:
         case "info":
-            return _info(view())
+            return _info(view)
         case "quorate.leader":
-            return view().leader_address
+            return view.leader_address
+        case "quorate.servers":
+            return view.servers
         case "quorate.status":
-            return msgspec.json.encode(view().status)
+            return msgspec.json.encode(view.status)
         case _:
             raise AssertionError(f"{spec.name} has no implementation")
 

@@ -22,6 +22,7 @@ from quorate.node.limits import NodeLimits
 from quorate.node.own_session import OwnSession, PendingWrite
 from quorate.node.requests import Call, CommandError, Read, Request, Write, pending_bytes
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
+from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
 from quorate.wire.errors import ProtocolError
 from quorate.wire.resp_reply import OK, encode_error, encode_reply
@@ -65,8 +66,9 @@ class Gateway:
     """The connections of one node and everything that they wait for.
 
     Args:
-        owner: whom the session for plain connections belongs to; of this node alone.
+        node: this node's id.
         boot: how often the node has started.
+        data_id: on which data directory.
         limits: local limits.
         view: tells what commands about the node answer.
         administer: executes a command on the members of the cluster, or raises a `CommandError`.
@@ -75,9 +77,10 @@ class Gateway:
 
     def __init__(
         self,
-        owner: int,
+        node: NodeId,
         *,
         boot: int,
+        data_id: str = "",
         limits: NodeLimits,
         view: Callable[[], NodeView],
         query: Callable[[Query], QueryResult],
@@ -93,7 +96,7 @@ class Gateway:
         self._want_room: OrderedDict[int, Connection] = OrderedDict()
         self._connection_ids = count(1)
         self._tickets = count(1)
-        self._own_session = OwnSession(owner, boot, limits)
+        self._own_session = OwnSession(node, boot, limits, data_id)
         self._calls = Calls(limits)
         self._reads: dict[int, PendingRead] = {}
         self._new_reads: list[tuple[int, Query]] = []

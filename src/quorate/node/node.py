@@ -78,9 +78,8 @@ class Node:
         durable: what its disk holds.
         settings: how it is to behave.
         info: what `status` reports besides.
-        session_owner: whom the sessions belong to in which it executes its plain clients' writes;
-            the node's id by default.
         peer_data_ids: which data directories other servers had when they were last heard.
+        has_joined: its data directory was made when the cluster existed already, not with it.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
         raft_state_bytes: how much Raft state its disk holds.
@@ -99,8 +98,8 @@ class Node:
         now: int,
         settings: NodeSettings | None = None,
         info: NodeInfo | None = None,
-        session_owner: int | None = None,
         peer_data_ids: Mapping[NodeId, str] | None = None,
+        has_joined: bool = False,
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
@@ -119,6 +118,7 @@ class Node:
             rng=rng,
             now=now,
             first_request_id=boot * _REQUEST_IDS_PER_BOOT + 1,
+            data_ids=_data_ids(self._info.data_id, has_joined=has_joined),
         )
         self._replica: Replica[Query, QueryResult] = Replica(
             self.raft,
@@ -129,8 +129,9 @@ class Node:
         self._links: dict[NodeId, str] = {}  # why there is none; empty if there is one
         self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
-            session_owner or node,
+            node,
             boot=boot,
+            data_id=self._info.data_id,
             limits=settings.limits,
             view=self._view,
             query=self._query,
@@ -432,11 +433,27 @@ class Node:
         member = None if leader is None else self.raft.configuration.member(leader)
         return None if member is None else member.client_address
 
+    def _servers(self) -> tuple[int | str, ...]:
+        membership = self.raft.committed_membership
+        if membership is None:
+            return (0,)
+        addresses = [member.client_address for member in membership.configuration.members]
+        return (membership.index, *filter(None, addresses))
+
     def _view(self) -> NodeView:
         keys = self.state.query(Count())
         assert isinstance(keys, int)
         return NodeView(
             status=self.status(),
             leader_address=self._leader_address(),
+            servers=self._servers(),
             keys=keys,
         )
+
+
+def _data_ids(data_id: str, *, has_joined: bool) -> frozenset[str] | None:
+    """By which data ids a member of the node's id is this node."""
+    if not data_id:
+        return None
+    # The members that a cluster is started with are known by their ids alone at first.
+    return frozenset((data_id,)) if has_joined else frozenset((data_id, ""))

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import msgspec
+from google_crc32c import value as crc32c
 
 from quorate.codec.batch import (
     OpenedSession,
@@ -28,10 +29,12 @@ from quorate.codec.batch import (
 from quorate.node.connection import Slot
 from quorate.node.limits import NodeLimits
 from quorate.node.results import UNKNOWN, encode_write_reply
+from quorate.raft.configuration import NodeId
 from quorate.replica.outcomes import Completed
 
 _MAX_SUBMISSION_BYTES = 1024 * 1024
 _INCARNATIONS_PER_BOOT = 1 << 20
+_NODE_BITS = 31
 
 
 class PendingWrite:
@@ -65,13 +68,15 @@ class OwnSession:
     """Numbers, submits and repeats the writes of plain connections.
 
     Args:
-        owner: whom the session belongs to; a number of this node alone.
+        node: whose session it is.
         boot: how often the node has started; makes its sessions' incarnations grow.
         limits: the window, and the pauses.
+        data_id: of its data directory. Boots are counted in there, so a node that comes back with
+            another one is another owner of sessions.
     """
 
-    def __init__(self, owner: int, boot: int, limits: NodeLimits) -> None:
-        self._owner = owner
+    def __init__(self, node: NodeId, boot: int, limits: NodeLimits, data_id: str = "") -> None:
+        self._owner = crc32c(data_id.encode()) << _NODE_BITS | node
         self._incarnation = boot * _INCARNATIONS_PER_BOOT
         self._limits = limits
         self._session: int | None = None

@@ -67,6 +67,8 @@ class Raft:
         now: the present time.
         first_request_id: where the ids of its requests begin; no id may ever repeat, so a
             server that restarts begins above all that it used before.
+        data_ids: a member of this server's id is this very server if its data id is one of these;
+            another one had the id before, or has it now. None: whatever it is.
     """
 
     def __init__(
@@ -78,11 +80,13 @@ class Raft:
         rng: random.Random,
         now: int,
         first_request_id: int = 1,
+        data_ids: frozenset[str] | None = None,
     ) -> None:
         if not __debug__:
             raise RuntimeError("run Python without -O: the assertions here are a safety net")
         self.me = me
         self.commit_index = durable.snapshot.index
+        self._data_ids = data_ids
         self._settings = settings
         self._rng = rng
         self._now = now
@@ -135,7 +139,21 @@ class Raft:
     def membership(self) -> Membership:
         """The same two things and where in the log the configuration is."""
         index = self._log.configuration_index
+        if self._snapshot_is_lost and index == self.snapshot.index:
+            # Who the members were as of it is lost too: what is left is from the very beginning.
+            return Membership(self.configuration, 0, is_committed=False)
         return Membership(self.configuration, index, self.configuration_is_committed)
+
+    @property
+    def committed_membership(self) -> Membership | None:
+        """The latest configuration that is known to be committed; None if none is known.
+
+        Of two such the one with the greater index is the newer one, whichever servers tell them.
+        """
+        if self._snapshot_is_lost:
+            return None  # it was in there, and what is left is as old as the directory
+        index = self._log.configuration_index_at(self.commit_index)
+        return Membership(self._log.configuration_at(index), index, is_committed=True)
 
     @property
     def followers(self) -> dict[NodeId, FollowerState]:
@@ -254,6 +272,13 @@ class Raft:
         (entry,) = self._log.slice(index, index)
         configuration = self._log.configuration_at(index)
         return SnapshotMetadata(index, entry.term, entry.time_ms, configuration)
+
+    def knows_members_at(self, index: int) -> bool:
+        """Whether this server knows of any members as of an entry behind the present snapshot.
+
+        One that joins does not, before it has come by the first change of them.
+        """
+        return bool(self._log.configuration_at(index).voters)
 
     def term_at(self, index: int) -> int | None:
         """The term of an entry of this server's log; None if the log does not hold it."""
@@ -573,7 +598,18 @@ class Raft:
         if self._snapshot_is_lost:
             return False
         committed = self._log.configuration_at(self.commit_index)
-        return self.configuration.is_voter(self.me) or committed.is_voter(self.me)
+        return self._votes_in(self.configuration) or self._votes_in(committed)
+
+    def _votes_in(self, configuration: Configuration) -> bool:
+        """Whether this very server is one of the voters.
+
+        A server that has lost its data and is added again under its old id gets the log from its
+        beginning, and so comes by configurations in which its predecessor is a voter.
+        """
+        member = configuration.member(self.me)
+        if member is None or not configuration.is_voter(self.me):
+            return False
+        return self._data_ids is None or member.data_id in self._data_ids
 
     def _campaign(self, *, is_transfer: bool = False) -> None:
         # "On conversion to candidate, start election: increment currentTerm, vote for self,
@@ -716,7 +752,7 @@ class Raft:
             configuration=self.configuration,
             match_index_of=leader.match_index_of,
         )
-        if self.configuration_is_committed and not self.configuration.is_voter(self.me):
+        if self.configuration_is_committed and not self._votes_in(self.configuration):
             self._step_down_for_good(leader)
 
     # ------------------------------------------------------------------ membership (§4)

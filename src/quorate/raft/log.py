@@ -88,6 +88,11 @@ class RaftLog:
         assert self.snapshot.index <= index <= self.last_index
         return next(known for at, known in reversed(self._configurations) if at <= index)
 
+    def configuration_index_at(self, index: int) -> int:
+        """The index of the entry, or of the snapshot, that `configuration_at` has it from."""
+        assert self.snapshot.index <= index <= self.last_index
+        return next(at for at, _ in reversed(self._configurations) if at <= index)
+
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`; None if the log does not know it."""
         if self.first_index <= index <= self.last_index:

@@ -191,7 +191,7 @@ class Replica(Generic[QueryT, ResultT]):
         if self.is_restoring:
             return None
         applied = self.state.last_applied
-        if applied > self._raft.snapshot.index:
+        if applied > self._raft.snapshot.index and self._raft.knows_members_at(applied):
             if self._raft.snapshot_is_damaged:
                 self._taker.replace_damaged(now)
             # Until the disk has let go of what the last snapshot covers, its size makes none due.

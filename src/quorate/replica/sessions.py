@@ -7,7 +7,7 @@ function of those entries and of cluster time, and its limits are part of it. It
 Raft nor what a command means.
 
 There are two kinds of sessions. A *client's* has several writes in flight, in any order. A
-*node's* (its `owner` is that node's) carries the writes of all plain connections of that node
+*node's* (its `owner` stands for that node) carries the writes of all plain connections of that node
 and is *ordered*: writes take effect in the order of their numbers, without gaps, so that a write
 that is lost on its way holds back those behind it.
 """
@@ -75,7 +75,7 @@ class _Session(msgspec.Struct, array_like=True):
 
     Attributes:
         id: the index of the entry that opened it.
-        owner: 0 for a client's session, else a number of the node whose session it is.
+        owner: 0 for a client's session, else the number of the node whose session it is.
         incarnation: for a node's session, which one of that node's it is.
         last_active_ms: cluster time of the last operation on it.
         acked: nothing up to this number is executed from now on.

@@ -117,6 +117,8 @@ class SnapshotTaker:
     def applied(self, entry: Entry) -> None:
         """An entry was applied, which the next snapshot will cover."""
         self._applied_bytes += ENTRY_HEADER_BYTES + len(entry.data)
+        if entry.configuration is not None:
+            self._applied_bytes += len(msgspec.msgpack.encode(entry.configuration))
 
     def want(self) -> None:
         """Somebody asks for a snapshot. If one is being taken, another follows it."""

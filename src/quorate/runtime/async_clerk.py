@@ -42,7 +42,8 @@ class AsyncClerk:
 
     Args:
         servers: addresses of the cluster's servers: `"HOST:PORT,HOST:PORT,..."`, or several
-            strings `"HOST:PORT"`. Some of them are enough: the leader is followed.
+            strings `"HOST:PORT"`. Some of them are enough: the others are learned from these, as
+            are changes of the cluster's members.
         settings: the limits and time-outs of this client.
 
     Raises:

@@ -165,8 +165,8 @@ async def _run(
         now=monotonic_us(),
         settings=_within_open_files(config.settings),
         raft_state_bytes=store.raft_state_bytes,
-        session_owner=identity.session_owner,
         peer_data_ids=identity.peer_data_ids,
+        has_joined=not identity.members,
         info=NodeInfo(
             client_address=config.client_address,
             peer_address=config.peer_address,
@@ -185,6 +185,7 @@ async def _run(
         client_address=config.client_address,
         peer_address=config.peer_address,
         life=secrets.token_hex(8),
+        has_joined=not identity.members,
     )
     _warn_of_other_addresses(config, node.raft.configuration)
     links = PeerLinks(hello, node.raft.membership, known=store, rng=rng)

@@ -13,7 +13,7 @@ Whether a snapshot covers what was committed is the business of `invariants`.
 
 from collections.abc import Iterator
 
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import Configuration, NodeId
 from quorate.raft.core import Raft
 from quorate.raft.messages import (
     AppendEntries,
@@ -61,6 +61,13 @@ class DurableRecord:
 
     def _covers(self, index: int) -> bool:
         return self.snapshot is not None and index <= self.snapshot.index
+
+    def configurations_behind(self, index: int) -> Iterator[Configuration]:
+        """Those that a restart may find in the log behind an entry."""
+        for log in self._possible_logs():
+            for entry in log.entries:
+                if entry.index > index and entry.configuration is not None:
+                    yield entry.configuration
 
     # ------------------------------------------------------------------ the disk
 

@@ -29,6 +29,8 @@ class Faults:
         network: to be cut.
         servers: to be killed, paused and given bad disks and clocks.
         clients: to be disconnected.
+        can_spare: whether the cluster can do without what is on the disk of a server.
+        loses_disks: servers lose all that they have, now and then, and come back with nothing.
         election_timeout_us: of the servers; troubles last about as long as elections.
         rng: decides what happens when.
 
@@ -43,6 +45,8 @@ class Faults:
         servers: Sequence[SimulatedServer],
         clients: Sequence[Client],
         *,
+        can_spare: Callable[[SimulatedServer], bool],
+        loses_disks: bool,
         election_timeout_us: int,
         rng: random.Random,
     ) -> None:
@@ -51,6 +55,7 @@ class Faults:
         self._network = network
         self._servers = servers
         self._clients = clients
+        self._can_spare = can_spare
         self._rng = rng
         self._until = 0
         self._coming_back: set[NodeId] = set()
@@ -79,6 +84,8 @@ class Faults:
         self._kinds = [kind for kind in kinds if rng.random() < share] or kinds
         if rng.random() < 0.5:
             self._kinds += (self._ambush_snapshots, self._damage_snapshot)
+        if loses_disks:
+            self._kinds.append(self._lose_disk)
         self._election_timeout_us = election_timeout_us
         self._longest_calm_us = election_timeout_us * rng.choice((3, 6, 12))
         self._longest_outage_us = self._longest_calm_us * rng.choice((1, 2, 3)) // 2
@@ -283,16 +290,14 @@ class Faults:
         if one is not other:
             links = links_between({one.id}, {other.id})
             self._network.cut(links)
-            self._tell(one, other, up=False)
+            one.link_breaks(other.id)
+            other.link_breaks(one.id)
             self._scheduler.after(self._outage(), partial(self._mend_link, one, other, links))
 
     def _mend_link(self, one: SimulatedServer, other: SimulatedServer, links: list[Link]) -> None:
         self._network.mend(links)
-        self._tell(one, other, up=True)
-
-    def _tell(self, one: SimulatedServer, other: SimulatedServer, *, up: bool) -> None:
-        one.link_changed(other.id, up=up)
-        other.link_changed(one.id, up=up)
+        one.link_is_mended(other.id)
+        other.link_is_mended(one.id)
 
     def _jump_clock(self) -> None:
         self._a_server().jump_ahead(self._outage())
@@ -311,8 +316,15 @@ class Faults:
     def _damage_snapshot(self) -> None:
         """One server at a time: the others together have what it has lost."""
         server = self._a_server()
-        if len(self._servers) > 1 and not any(s.lacks_its_snapshot for s in self._servers):
+        if self._can_spare(server):
             server.damage_snapshot()
+
+    def _lose_disk(self) -> None:
+        """Likewise. It comes back with an empty one, under its old id."""
+        server = self._a_server()
+        if self._can_spare(server):
+            server.happened["disks lost"] += 1
+            server.lose_disk()
 
     def _fill_disk(self) -> None:
         self._fill(self._a_server())

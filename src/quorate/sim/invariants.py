@@ -1,8 +1,9 @@
 """What must be true of a cluster after each thing that happens to it.
 
 The properties of Figure 3 of the Raft paper, as far as they can be seen from outside; that what is
-committed is on the disks of a majority; that snapshots cover what was committed, and nothing else;
-and that servers which have applied as much have the same state.
+committed is on the disks of a majority of the members; that members change one by one; that
+snapshots cover what was committed, and nothing else; and that servers which have applied as much
+have the same state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,10 @@ import google_crc32c
 import msgspec
 
 from quorate.node.node import Node
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import Configuration, NodeId
 from quorate.raft.core import Raft
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
+from quorate.sim.configurations import CommittedConfigurations
 from quorate.sim.errors import InvariantError
 from quorate.sim.process import Process
 from quorate.sim.server import SimulatedServer
@@ -28,7 +30,7 @@ class _Committed(msgspec.Struct, frozen=True):
     Attributes:
         term: of the entry.
         time_ms: its cluster time.
-        checksum: of its data.
+        checksum: of its data and its members.
         known_in: the term of the server that was the first to know; it was committed then or
             earlier.
     """
@@ -48,18 +50,24 @@ class _Seen(NamedTuple):
     last_applied: int
     log_start: LogStart
     is_leader: bool
+    configuration_index: int
 
 
 class Invariants:
     """Watches all servers of one world through all their lives.
 
     Args:
-        servers: all of them.
+        servers: all of them that there are; more may join.
+
+    Attributes:
+        configurations: those that were committed.
     """
 
     def __init__(self, servers: Sequence[SimulatedServer]) -> None:
+        self.configurations = CommittedConfigurations(Configuration(servers[0].founders))
         self._servers = servers
-        self._leader_of_term: dict[int, NodeId] = {}
+        self._founders = {server.id: server.data_id for server in servers}
+        self._leader_of_term: dict[int, tuple[NodeId, str]] = {}
         self._committed: list[_Committed] = []
         self._activities: dict[NodeId, tuple[Process, int]] = {}
         self._seen: dict[NodeId, _Seen] = {}
@@ -115,12 +123,15 @@ class Invariants:
             server.node.state.last_applied,
             raft.log_start,
             raft.is_leader,
+            raft.membership.index,
         )
         seen = self._seen.get(server.id)
         if now == seen:
             return
         if seen is None or seen.node is not server.node:
-            seen = _Seen(server.node, 0, 0, 0, LogStart(0, 0), is_leader=False)
+            seen = _Seen(
+                server.node, 0, 0, 0, LogStart(0, 0), is_leader=False, configuration_index=0
+            )
         if (
             now.term < seen.term
             or now.commit_index < seen.commit_index
@@ -131,22 +142,26 @@ class Invariants:
                 f"last applied {seen.last_applied} back to {now.term}, {now.commit_index}, "
                 f"{now.last_applied}"
             )
-        if now.is_leader and self._leader_of_term.get(now.term) != server.id:
-            self._check_new_leader(server.id, raft)
+        leader = (server.id, server.data_id)
+        if now.is_leader and self._leader_of_term.get(now.term) != leader:
+            self._check_new_leader(leader, raft)
         if now.commit_index > seen.commit_index:
             self._check_committed(server.id, raft, seen.commit_index)
             if now.is_leader and seen.is_leader and now.term == seen.term:
                 self._check_rule(server.id, raft)
+        if now.is_leader and seen.is_leader and now.term == seen.term:
+            self._check_change(server.id, raft, seen)
         if now.log_start != seen.log_start:
             self._check_committed_end(server.id, "log begins after", now.log_start)
         self._seen[server.id] = now
 
-    def _check_new_leader(self, node: NodeId, raft: Raft) -> None:
-        term = raft.current_term
-        # Election Safety: "at most one leader can be elected in a given term".
-        leader = self._leader_of_term.setdefault(term, node)
-        if leader != node:
-            raise InvariantError(f"nodes {leader} and {node} both lead term {term}")
+    def _check_new_leader(self, server: tuple[NodeId, str], raft: Raft) -> None:
+        node, term = server[0], raft.current_term
+        # Election Safety: "at most one leader can be elected in a given term". A server that has
+        # lost its data is another one.
+        leader = self._leader_of_term.setdefault(term, server)
+        if leader != server:
+            raise InvariantError(f"nodes {leader} and {server} both lead term {term}")
         # Leader Completeness: "if a log entry is committed in a given term, then that entry will
         # be present in the logs of the leaders for all higher-numbered terms".
         # What is in front of its log is in a snapshot of committed entries: see there.
@@ -163,6 +178,9 @@ class Invariants:
         for index in range(max(since, raft.log_start.index) + 1, raft.commit_index + 1):
             entry = raft.committed_entry(index)
             checksum = google_crc32c.value(entry.data)
+            if entry.configuration is not None:
+                members = msgspec.msgpack.encode(entry.configuration)
+                checksum = google_crc32c.extend(checksum, members)
             if index <= len(self._committed):
                 known = self._committed[index - 1]
                 if (entry.term, checksum) != (known.term, known.checksum):
@@ -172,7 +190,9 @@ class Invariants:
                     )
             else:
                 assert index == len(self._committed) + 1, "each is seen when it is committed"
-                self._check_durable(node, index, entry.term)
+                self._check_durable(node, index, entry.term, raft.configuration)
+                if entry.configuration is not None:
+                    self.configurations.committed(index, entry.configuration)
                 self._committed.append(
                     _Committed(entry.term, entry.time_ms, checksum, raft.current_term)
                 )
@@ -187,6 +207,11 @@ class Invariants:
         self._snapshots[server.id] = snapshot
         end = LogStart(snapshot.index, snapshot.term)
         last = self._check_committed_end(server.id, "snapshot ends with", end)
+        if snapshot.configuration != self.configurations.at(end.index):
+            raise InvariantError(
+                f"node {server.id}: its snapshot says that the members as of entry {end.index} are "
+                f"{snapshot.configuration}, but they are {self.configurations.at(end.index)}"
+            )
         if snapshot.time_ms != last.time_ms:
             raise InvariantError(
                 f"node {server.id}: its snapshot says that the time of entry {end.index} is "
@@ -213,10 +238,46 @@ class Invariants:
                 f"{raft.commit_index} of term {term} by counting"
             )
 
-    def _check_durable(self, node: NodeId, index: int, term: int) -> None:
-        holders = [server.id for server in self._servers if server.record.holds(index, term)]
-        if len(holders) <= len(self._servers) // 2:
+    def _check_change(self, node: NodeId, raft: Raft, seen: _Seen) -> None:
+        # Likewise. One change at a time (dissertation §4.1), and none before the leader has
+        # committed an entry of its term (Ongaro 2015, "bug in single-server membership changes").
+        index = raft.membership.index
+        if index == seen.configuration_index or index <= raft.snapshot.index:
+            return  # the same, or the same in a snapshot
+        if seen.configuration_index > raft.commit_index:
+            raise InvariantError(
+                f"node {node} has changed the members with entry {index}, but the change of entry "
+                f"{seen.configuration_index} is not committed"
+            )
+        if not raft.has_committed_in_term:
+            raise InvariantError(
+                f"node {node} has changed the members with entry {index}, but has committed "
+                f"nothing in its term {raft.current_term}"
+            )
+
+    def _check_durable(
+        self, node: NodeId, index: int, term: int, configuration: Configuration
+    ) -> None:
+        # The configuration that the leader goes by is the latest in its log, committed or not.
+        # The first that knows of a commit is the leader.
+        holders = [
+            server.id for server in self._servers if self._holds(server, configuration, index, term)
+        ]
+        if len(holders) < configuration.majority:
             raise InvariantError(
                 f"node {node} has committed entry {index} of term {term}, which is on the disks "
-                f"of {holders} alone"
+                f"of {holders} alone, of the voters {configuration.voter_ids}"
             )
+
+    def _holds(
+        self, server: SimulatedServer, configuration: Configuration, index: int, term: int
+    ) -> bool:
+        """Whether it votes, and has the entry on the disk by which it is a member.
+
+        Or had it there when it lost that disk: what it said before was true then.
+        """
+        member = configuration.member(server.id)
+        if member is None or not configuration.is_voter(server.id):
+            return False
+        record = server.record_of(member.data_id or self._founders[server.id])
+        return record is not None and record.holds(index, term)

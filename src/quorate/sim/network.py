@@ -84,6 +84,10 @@ class Network:
     ) -> None:
         """Takes a message on its way; every copy that arrives is decoded anew."""
         data = encode_message(message)
+        self.carry(sender, to, data, lambda: deliver(sender, decode_message(data)))
+
+    def carry(self, sender: NodeId, to: NodeId, data: bytes, deliver: Callable[[], None]) -> None:
+        """Takes what one server says to another on its way; calls `deliver` for each copy."""
         self.sent += 1
         self._trace.note(data)
         faults = self.faults
@@ -95,7 +99,7 @@ class Network:
             if self._cuts[sender, to]:
                 self.lost += 1
             else:
-                deliver(sender, decode_message(data))
+                deliver()
 
         for _ in range(2 if self._rng.random() < faults.duplication else 1):
             self._scheduler.after(self.latency() + self._delays.get((sender, to), 0), arrive)

@@ -25,6 +25,11 @@ class Process:
         self._is_busy = False
         self._is_over = False
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether things have come that wait until it goes on."""
+        return bool(self._waiting)
+
     def pause(self, duration_us: int) -> None:
         """Stands still for a while, and then goes on as if nothing had been."""
         self._paused_until = max(self._paused_until, self._scheduler.now + duration_us)

@@ -21,6 +21,7 @@ from quorate.raft.ready import Envelope, LogWrite
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
 from quorate.sim.network import Network
+from quorate.sim.peer_links import PeerLinks
 from quorate.sim.process import Process
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.snapshot_work import SnapshotWork, StateSeen
@@ -28,7 +29,9 @@ from quorate.sim.stream import Stream
 from quorate.storage.errors import StorageError
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
 from quorate.storage.store import Store
+from quorate.wire.peer_hello import Hello
 
+_CLUSTER = "simulated"
 TURN_US = 20
 """How long a server takes to react: what arrives within it is handled together."""
 
@@ -61,8 +64,12 @@ class SimulatedServer:
         rng: for its own chances.
         settings: what it is like.
         peer: gives the other servers by id.
+        handshakes: servers say who they are, and talk only to those whom they accept; else all talk
+            to all, and nobody's data id is known.
 
     Attributes:
+        founders: the members that the cluster is started with; none if this server joins later.
+        data_id: of its data directory.
         disk: to be given faults.
         clock: to be made to jump.
         node: while it runs.
@@ -82,8 +89,10 @@ class SimulatedServer:
         rng: random.Random,
         settings: ServerSettings,
         peer: Callable[[NodeId], "SimulatedServer"],
+        handshakes: bool = False,
     ) -> None:
         self.id = member.id
+        self.founders = members
         self.disk = MemoryDisk()
         self.clock = clock
         self.node: Node | None = None
@@ -98,7 +107,12 @@ class SimulatedServer:
         self._peer = peer
         self._others = [other.id for other in members if other.id != member.id]
         self._process = Process(scheduler)
+        self._handshakes = handshakes
+        self._directories = 0
+        self._lost_records: dict[str, DurableRecord] = {}
+        self._lives = 0
         self._store: Store | None = None
+        self._links: PeerLinks | None = None
         self._snapshots: SnapshotWork | None = None
         self._turn_is_due = False
         self._cleaning_is_due = False
@@ -106,19 +120,29 @@ class SimulatedServer:
         self._stalled_until = 0
         self._streams: dict[int, Stream] = {}
         self._connections: dict[Stream, int] = {}
+        self._initialize(members)
+
+    def _initialize(self, members: tuple[Member, ...]) -> None:
+        self._directories += 1
+        self.data_id = f"data-{self.id}" + f"-{self._directories}" * (self._directories > 1)
         Store.initialize(
             self.disk,
-            cluster_id="simulated",
+            cluster_id=_CLUSTER,
             node=self.id,
-            data_id=f"data-{self.id}",
+            data_id=self.data_id,
             members=members,
-            segment_size=settings.segment_size,
+            segment_size=self._settings.segment_size,
         )
 
     @property
     def is_up(self) -> bool:
         """Whether it runs."""
         return self.node is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something has come to it that it has not looked at yet."""
+        return self.node is not None and self._process.is_behind
 
     @property
     def activity(self) -> tuple[Process, int]:
@@ -141,6 +165,10 @@ class SimulatedServer:
             return []
         seen, self._snapshots.seen = self._snapshots.seen, []
         return seen
+
+    def record_of(self, data_id: str) -> DurableRecord | None:
+        """What a disk of it must hold, or must have held when it was lost."""
+        return self.record if data_id == self.data_id else self._lost_records.get(data_id)
 
     # ------------------------------------------------------------------ life and death
 
@@ -172,8 +200,13 @@ class SimulatedServer:
             now=self.clock.now,
             settings=self._settings.node,
             info=NodeInfo(
-                client_address=self._member.client_address, cluster_id="simulated", version="0"
+                client_address=self._member.client_address,
+                cluster_id=_CLUSTER,
+                data_id=self.data_id if self._handshakes else "",
+                version="0",
             ),
+            peer_data_ids=self._store.identity.peer_data_ids,
+            has_joined=not self.founders,
             raft_state_bytes=self._store.raft_state_bytes,
         )
         self._snapshots = SnapshotWork(
@@ -187,8 +220,40 @@ class SimulatedServer:
             send=self._send,
             happened=self.happened,
         )
-        self._tell_peers(up=True)
+        if self._handshakes:
+            self._start_links()
+        else:
+            self._tell_peers(up=True)
         self._schedule_turn()
+
+    def _start_links(self) -> None:
+        assert self._store is not None
+        assert self.node is not None
+        self._lives += 1
+        hello = Hello(
+            cluster_id=_CLUSTER,
+            sender=self.id,
+            to=None,
+            data_id=self.data_id,
+            boot=self._store.identity.boot,
+            client_address=self._member.client_address,
+            has_joined=not self.founders,
+            life=f"{self.id}-{self._lives}",
+        )
+
+        self._links = PeerLinks(
+            hello,
+            self.node.raft.membership,
+            listener=self,
+            known=self._store,
+            network=self._network,
+            rng=self._rng,
+            peer=lambda node: self._peer(node)._links,  # noqa: SLF001  # of the same class
+            process=self._process,
+            perform=self._do,
+            happened=self.happened,
+        )
+        self._links.start()
 
     def kill(self, *, power: bool) -> None:
         """Ends the process; with `power`, what the disk had not synced may be lost too."""
@@ -237,6 +302,16 @@ class SimulatedServer:
         self.record.snapshot_damaged()
         return True
 
+    def lose_disk(self) -> None:
+        """Its disk is lost. It gets an empty one, on which it is to join the cluster anew."""
+        self.kill(power=False)
+        self._lost_records[self.data_id] = self.record
+        self.disk = MemoryDisk()
+        self.record = DurableRecord(self.id)
+        self.failure = None
+        self.founders = ()
+        self._initialize(())
+
     def stall_disk(self, duration_us: int) -> None:
         """Its syncs don't end for a while."""
         self._stalled_until = self._scheduler.now + duration_us
@@ -253,13 +328,16 @@ class SimulatedServer:
 
     def _end(self) -> None:
         self._process.end()
-        self.node = self._store = self._snapshots = None
+        if self._links is not None:
+            self._links.end()
+        self.node = self._store = self._snapshots = self._links = None
         self._timer = 0
         for stream in list(self._connections):
             stream.break_off()
         self._streams.clear()
         self._connections.clear()
-        self._tell_peers(up=False)
+        if not self._handshakes:
+            self._tell_peers(up=False)
 
     def _tell_peers(self, *, up: bool) -> None:
         for other in self._others:
@@ -269,8 +347,24 @@ class SimulatedServer:
     # ------------------------------------------------------------------ what happens to it
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
-        """Another server has ended or begun, or the link to it has."""
+        """The link to another server has come up or has ended; perhaps that server itself."""
         self._feed(lambda node: node.link_changed(peer, up=up, now=self.clock.now))
+
+    def peer_identified(self, peer: NodeId, data_id: str) -> None:
+        """Another server has said which data directory it has, and is believed."""
+        self._feed(lambda node: node.peer_identified(peer, data_id))
+
+    def link_breaks(self, peer: NodeId) -> None:
+        """The link to another server breaks."""
+        if self._links is None:
+            self.link_changed(peer, up=False)
+        else:
+            self._links.break_with(peer)
+
+    def link_is_mended(self, peer: NodeId) -> None:
+        """It can be made again, or is there again at once if nobody has to say who he is."""
+        if self._links is None:
+            self.link_changed(peer, up=True)
 
     def received(self, sender: NodeId, message: PeerMessage) -> None:
         """Another server's message arrives."""
@@ -332,13 +426,12 @@ class SimulatedServer:
 
     def _do_after(self, delay: int, action: Callable[[], None]) -> None:
         """Does something with disk and node in a while; a turn of the driver follows."""
+        self._process.after(delay, partial(self._do, action))
 
-        def do() -> None:
-            self._at_disk(action)
-            if self.node is not None:
-                self._schedule_turn()
-
-        self._process.after(delay, do)
+    def _do(self, action: Callable[[], None]) -> None:
+        self._at_disk(action)
+        if self.node is not None:
+            self._schedule_turn()
 
     def _at_disk(self, action: Callable[[], None]) -> None:
         """Does something that may be the end of the server."""
@@ -370,11 +463,16 @@ class SimulatedServer:
         self._snapshots.take(ready)
         if ready.write is not None:
             self._write(ready.write)
+        if self._links is not None:
+            self._links.members_changed(self.node.raft.membership)
         self._set_timer()
 
     def _send(self, envelope: Envelope) -> None:
         assert self.node is not None
         self.record.check(envelope.to, envelope.message, self.node.raft)
+        if self._links is not None:
+            self._links.send(envelope.to, envelope.message)
+            return
         receiver = self._peer(envelope.to)
         self._network.send(self.id, envelope.to, envelope.message, receiver.received)
 

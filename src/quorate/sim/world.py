@@ -36,15 +36,23 @@ from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
 from quorate.sim.large_values import LargeValuesClient
 from quorate.sim.network import Network
+from quorate.sim.operator import Operator
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 from quorate.sim.snapshot_work import StateSeen
 from quorate.sim.stream import Stream, StreamClient
+from quorate.sim.tolerance import Tolerance
 from quorate.sim.trace import Trace
 
 SECOND_US = 1_000_000
 _LEAST_RAFT_STATE = 256
 """Term and vote, and an entry without data, have less than these bytes."""
+MOST_SERVERS = 7
+"""Of a cluster whose members change: so many there are, members or not."""
+_LOSES_DISKS = 0.5
+"""The share of these worlds in which servers lose their disks."""
+_PEACE_US = 2 * SECOND_US
+"""For so long nothing is to happen when everything is as it should be."""
 HEALING_US = 30 * SECOND_US
 """After the world has healed, every call must end within this time."""
 
@@ -55,6 +63,8 @@ class Report(msgspec.Struct, frozen=True):
     Attributes:
         seed: of the life.
         servers: how many there were.
+        members: how many there were in the end.
+        changes: how often the members changed.
         virtual_us: how long it lasted.
         acknowledged: appends that took effect exactly once.
         unknown: appends whose client does not know.
@@ -70,6 +80,8 @@ class Report(msgspec.Struct, frozen=True):
 
     seed: int
     servers: int
+    members: int
+    changes: int
     virtual_us: int
     acknowledged: int
     unknown: int
@@ -89,9 +101,10 @@ class World:
     Args:
         seed: decides everything.
         duration_us: how long the first phase lasts, in virtual microseconds.
+        churn: an operator changes the members, servers say who they are, and disks are lost.
     """
 
-    def __init__(self, seed: int, *, duration_us: int = 8 * SECOND_US) -> None:
+    def __init__(self, seed: int, *, duration_us: int = 8 * SECOND_US, churn: bool = False) -> None:
         self._seed = seed
         self._duration_us = duration_us
         self._rng = rng = random.Random(seed)
@@ -102,14 +115,19 @@ class World:
         )
         self._history = History()
         self._server_settings = draw_server_settings(rng, sending_factor=draw_sending_factor(seed))
+        self._churn_rng = random.Random(f"churn of {seed}") if churn else None
         self._servers = self._build_servers()
-        self._invariants = Invariants(list(self._servers.values()))
+        self._running = [server for server in self._servers.values() if server.founders]
+        self._invariants = Invariants(self._running)
         self._clients = self._build_clients()
+        self._operator = self._build_operator()
         self._faults = Faults(
             self._scheduler,
             self._network,
-            list(self._servers.values()),
+            self._running,
             self._clients,
+            can_spare=self._can_spare,
+            loses_disks=self._churn_rng is not None and self._churn_rng.random() < _LOSES_DISKS,
             election_timeout_us=self._server_settings.node.raft.election_timeout_us,
             rng=self._fork(),
         )
@@ -121,7 +139,7 @@ class World:
             AssertionError: the service broke a promise, or an assertion of its own; the text
                 says which.
         """
-        for server in self._servers.values():
+        for server in self._running:
             server.start()
         for client in self._clients:
             client.start()
@@ -129,6 +147,7 @@ class World:
         self._faults.start(until=self._duration_us)
         self._scheduler.run_until(self._duration_us, self._invariants.check)
         self._heal()
+        self._check_peace()
         self._check()
         return self._report()
 
@@ -144,13 +163,19 @@ class World:
             Member(id=NodeId(number), client_address=_address(number))
             for number in range(1, count + 1)
         )
+        joining: tuple[Member, ...] = ()
+        if self._churn_rng is not None:
+            joining = tuple(
+                Member(id=NodeId(number), client_address=_address(number))
+                for number in range(count + 1, MOST_SERVERS + 1)
+            )
         settings = self._server_settings
         rates = self._rng.choice(CLOCK_RATES)
         servers: dict[NodeId, SimulatedServer] = {}
-        for member in members:
+        for member in members + joining:
             servers[member.id] = SimulatedServer(
                 member,
-                members,
+                members if member in members else (),
                 scheduler=self._scheduler,
                 network=self._network,
                 clock=Clock(
@@ -161,8 +186,30 @@ class World:
                 rng=self._fork(),
                 settings=settings,
                 peer=servers.__getitem__,
+                handshakes=self._churn_rng is not None,
             )
         return servers
+
+    def _build_operator(self) -> Operator | None:
+        if self._churn_rng is None:
+            return None
+        operator = Operator(
+            self._servers,
+            self._running,
+            dial=self._dial,
+            scheduler=self._scheduler,
+            rng=random.Random(self._churn_rng.getrandbits(64)),
+        )
+        self._clients.append(operator)
+        return operator
+
+    def _can_spare(self, server: SimulatedServer) -> bool:
+        """Whether the cluster can do without what is on the disk of a server."""
+        if self._operator is None:
+            servers = self._running
+            return len(servers) > 1 and not any(other.lacks_its_snapshot for other in servers)
+        committed = self._invariants.configurations
+        return Tolerance(self._running, committed, self._operator).can_spare(server)
 
     def _build_clients(self) -> list[Client]:
         """Some Clerks, some plain clients that go anywhere, and one at each server that reads.
@@ -240,7 +287,7 @@ class World:
         def wait(number: int) -> None:
             self._scheduler.after(rng.randrange(1, 2 * every_us), partial(ask, number + 1))
 
-        rng, servers = self._fork(), list(self._servers.values())
+        rng, servers = self._fork(), self._running
         wait(rng.randrange(len(servers)))
 
     def _heal(self) -> None:
@@ -257,13 +304,23 @@ class World:
             self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._invariants.check)
             self._faults.revive_all()
 
+    def _check_peace(self) -> None:
+        """Checks that servers which were removed, and don't know, do not disturb the others."""
+        if self._operator is None:
+            return
+        leaders = self._invariants.leaders
+        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._invariants.check)
+        elected = self._invariants.leaders - leaders
+        if elected > 1:  # some disk may have been too slow once
+            raise LivenessError(f"{elected} leaders were elected after the world had healed")
+
     def _lacking(self) -> str:
         """What still is not as it should be; empty if everything is."""
         if not all(client.is_idle for client in self._clients):
             return "calls are not answered"
         applied: set[int] = set()
         bound = self._server_settings.node.snapshots.max_raft_state
-        for server in self._servers.values():
+        for server in self._members():
             if server.node is None:
                 return f"node {server.id} is down: {server.failure}"
             if not server.has_applied_all:  # after a start it may have as little as all others
@@ -274,15 +331,20 @@ class World:
                 return f"the log of node {server.id} has {size} bytes"
         return "the logs are not everywhere the same" if len(applied) > 1 else ""
 
+    def _members(self) -> list[SimulatedServer]:
+        """Those of whom the cluster consists now."""
+        members = self._invariants.configurations.latest.members
+        return [self._servers[member.id] for member in members]
+
     def _check(self) -> None:
-        for server in self._servers.values():
+        for server in self._members():
             assert server.node is not None
             state = server.node.state
             self._invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
         self._history.check({b"key-%d" % number: self._value(number) for number in range(KEYS)})
 
     def _value(self, number: int) -> bytes:
-        node = next(iter(self._servers.values())).node
+        node = self._members()[0].node
         assert node is not None
         value = node.state.query(Get(b"key-%d" % number))
         assert value is None or isinstance(value, bytes)
@@ -291,12 +353,18 @@ class World:
     def _report(self) -> Report:
         history = self._history
         happened = sum((server.happened for server in self._servers.values()), Counter[str]())
+        if self._operator is not None:
+            happened.update(
+                {f"operator: {what}": count for what, count in self._operator.counts.items()}
+            )
         happened["synced entries overwritten"] = sum(
             server.record.overwritten for server in self._servers.values()
         )
         return Report(
             seed=self._seed,
-            servers=len(self._servers),
+            servers=len(self._running),
+            members=len(self._members()),
+            changes=self._invariants.configurations.changes,
             virtual_us=self._scheduler.now,
             acknowledged=history.count("acknowledged"),
             unknown=history.count("unknown"),

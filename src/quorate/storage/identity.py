@@ -8,8 +8,6 @@ The file is JSON, so that an operator can read it: `{"checksum":"...","identity"
 the checksum is the CRC32C of the bytes of the identity's value, in hexadecimal.
 """
 
-import hashlib
-
 import google_crc32c
 import msgspec
 
@@ -44,18 +42,6 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     boot: int = 0
     peer_data_ids: dict[NodeId, str] = {}
     format_version: int = FORMAT_VERSION
-
-    @property
-    def session_owner(self) -> int:
-        """Whom the sessions belong to in which this node executes its plain clients' writes.
-
-        They are numbered by `boot`, and that begins anew with a directory. So a node that came
-        later, perhaps under the number of one that has lost its data, is an owner of its own.
-        """
-        if self.members:
-            return self.node
-        digest = hashlib.blake2b(self.data_id.encode(), digest_size=7).digest()
-        return (1 << 56) + int.from_bytes(digest)
 
     def with_peer(self, node: NodeId, data_id: str) -> "Identity":
         """This identity with a peer's `data_id` as it is now; itself if that is known already."""

@@ -42,6 +42,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
             data directory; 0 if not. As it is committed, and no directory comes back once it was
             removed, no earlier configuration says anything about it that still counts.
         life: random, of the sender's process.
+        has_joined: the sender's data directory was made when the cluster existed already.
     """
 
     version: int = PROTOCOL_VERSION
@@ -54,6 +55,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     peer_address: _Text = ""
     member_since: int = 0
     life: _Text = ""
+    has_joined: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -123,7 +125,9 @@ def refuse_reason(
 
     A server that is no member is talked to all the same, for this node's list of members may be an
     old one. Not so one whose data directory was removed from the cluster, or is another one than
-    that of the member: a server that has lost its data has forgotten its votes. But if it knows a
+    that of the member: a server that has lost its data has forgotten its votes. Those that the
+    cluster was started with may be known by their ids alone yet, but not one that came later is one
+    of them. But if it knows a
     later configuration that names it with this directory, then this node is behind.
 
     Args:
@@ -178,6 +182,12 @@ def refuse_reason(
             f"empty data directory with `quorate serve --join`, and `quorate member add` it"
         )
     member = membership.configuration.member(they)
+    if member is not None and not member.data_id and theirs.has_joined:
+        return (
+            f"node {they} has lost its data: the cluster was started with it, but its data "
+            f"directory is a new one. Start it on the old one; if that is lost, "
+            f"`quorate member rejoin` it"
+        )
     known_data_id = None if member is None else member.data_id or remembered_data_id
     if known_data_id not in (None, theirs.data_id):
         return (
