@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -264,11 +263,3 @@ class Machines:
         answer = self.member("remove", machine.node)
         assert answer == f"node {machine.node} is no member any more: stop it, if it runs"
         machine.stop()
-
-
-@contextlib.contextmanager
-def timed(what: str, *, report: Callable[[str], None] = print) -> Iterator[None]:
-    """Says how long it took."""
-    began = time.perf_counter()
-    yield
-    report(f"{what}: {time.perf_counter() - began:.2f} s")

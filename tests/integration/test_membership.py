@@ -48,9 +48,10 @@ class Change:
         self._load = load
         self._pause = pause
 
-    def join(self, machine: Machine) -> None:
-        self._machines.join(machine)
-        self._go_on()
+    def join(self, *newcomers: Machine) -> None:
+        for machine in newcomers:
+            self._machines.join(machine)
+            self._go_on()
 
     def leave(self, machine: Machine) -> None:
         self._machines.remove(machine)
@@ -60,73 +61,108 @@ class Change:
         await_appends(self._load, self._pause, self._machines.eventually)
 
 
-def grow_shrink_and_replace(machines: Machines, ledger: Ledger, *, pause: int) -> None:
-    """From 1 to 3 to 5 and back to 3 nodes; then each of these makes room for a new one."""
-    first, *later = [*machines.found(1), *(machines.new(node) for node in range(2, 9))]
-    two, three, four, five, *replacements = later
+def test_members_come_and_go_under_load(machines: Machines, new_ledger: NewLedger) -> None:
+    # From one to three, and then the first one, which led until then, makes room for a fourth.
+    first, two, three, four = [*machines.found(1), *map(machines.new, (2, 3, 4))]
+    ledger = new_ledger()
     with SteadyLoad(machines.servers, ledger, "members") as load:
-        change = Change(machines, load, pause=pause)
-        for machine in (two, three, four, five):
-            change.join(machine)
-        assert machines.members(machines.running) == dict.fromkeys(range(1, 6), True)
-        leader = machines.leader(machines.running)
-        change.leave(leader)
-        change.leave(two if two is not leader else first)
-        old = list(machines.running)
-        assert machines.members(old) == dict.fromkeys((m.node for m in old), True)
-        for machine, replacement in zip(old, replacements, strict=True):
-            change.join(replacement)
-            change.leave(machine)
-        assert machines.members(replacements) == {6: True, 7: True, 8: True}
+        change = Change(machines, load, pause=100)
+        change.join(two, three)
+        assert machines.leader(machines.running) is first
+        change.join(four)
+        change.leave(first)
+        assert machines.members([two, three, four]) == {2: True, 3: True, 4: True}
     print(load.report())
-    check_ledger(ledger, load, replacements)
+    check_ledger(ledger, load, [two, three, four])
     assert load.failures == []
 
 
-def test_members_come_and_go_under_load(machines: Machines, new_ledger: NewLedger) -> None:
-    grow_shrink_and_replace(machines, new_ledger(), pause=100)
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_cluster_grows_shrinks_and_is_replaced_under_load(
+    machines: Machines, new_ledger: NewLedger
+) -> None:
+    # From 1 to 3 to 5 and back to 3 nodes; then each of these makes room for a new machine.
+    first, *others = [*machines.found(1), *map(machines.new, range(2, 9))]
+    ledger = new_ledger()
+    with SteadyLoad(machines.servers, ledger, "members") as load:
+        change = Change(machines, load, pause=2000)
+        change.join(*others[:4])
+        assert machines.members(machines.running) == dict.fromkeys(range(1, 6), True)
+        change.leave(machines.leader(machines.running))
+        change.leave(machines.running[0])
+        old = list(machines.running)
+        assert machines.members(old) == dict.fromkeys((m.node for m in old), True)
+        for machine, replacement in zip(old, others[4:], strict=True):
+            change.join(replacement)
+            change.leave(machine)
+        assert machines.members(others[4:]) == {6: True, 7: True, 8: True}
+    print(load.report())
+    check_ledger(ledger, load, others[4:])
+    assert load.failures == []
+    for kind in ("Clerk", "AsyncClerk", "redis-py"):
+        assert load.percentile(kind, 0.99) < LONGEST_P99_S
+    assert first.log.count("was removed from the cluster") > 0
 
 
 # --------------------------------------------------------------------- restarts
 
 
-def rolling_restart(machines: Machines, members: list[Machine], ledger: Ledger) -> SteadyLoad:
+def rolling_restart(machines: Machines, members: list[Machine], load: SteadyLoad) -> None:
     """Each is stopped and started again, the leader first."""
     leader = machines.leader(members)
-    with SteadyLoad(machines.servers, ledger, "rolling") as load:
-        for machine in [leader, *(m for m in members if m is not leader)]:
-            await_appends(load, 500, machines.eventually)
-            took = machine.stop()
-            print(f"node {machine.node} had stopped after {took * 1000:.0f} ms")
-            await_appends(load, 500, machines.eventually)
-            machine.start()
-            machines.wait_until_following(machine)
-        await_appends(load, 500, machines.eventually)
+    for machine in [leader, *(m for m in members if m is not leader)]:
+        await_appends(load, 200, machines.eventually)
+        took = machine.stop()
+        print(f"node {machine.node} had stopped after {took * 1000:.0f} ms")
+        await_appends(load, 200, machines.eventually)
+        machine.start()
+        machines.wait_until_following(machine)
+    await_appends(load, 200, machines.eventually)
+
+
+def check_nobody_has_noticed(load: SteadyLoad) -> None:
     print(load.report())
-    return load
+    assert load.failures == []
+    for kind in ("Clerk", "AsyncClerk", "redis-py"):
+        assert load.percentile(kind, 0.99) < LONGEST_P99_S
+    assert load.longest_gap_s < 3 * HEARTBEAT_S
 
 
 def test_nobody_notices_a_rolling_restart(machines: Machines, new_ledger: NewLedger) -> None:
     members = machines.found(3)
     ledger = new_ledger()
-    load = rolling_restart(machines, members, ledger)
+    with SteadyLoad(machines.servers, ledger, "rolling") as load:
+        rolling_restart(machines, members, load)
     check_ledger(ledger, load, members)
-    assert load.failures == []
-    for kind in ("Clerk", "AsyncClerk", "redis-py"):
-        assert load.percentile(kind, 0.99) < LONGEST_P99_S
+    check_nobody_has_noticed(load)
 
 
-def test_a_leader_that_is_stopped_leaves_no_gap(machines: Machines, new_ledger: NewLedger) -> None:
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_nobody_notices_twenty_rolling_restarts(machines: Machines, new_ledger: NewLedger) -> None:
     members = machines.found(3)
     ledger = new_ledger()
-    with SteadyLoad(machines.servers, ledger, "gap") as load:
-        await_appends(load, 500, machines.eventually)
-        machines.leader(members).stop()
-        await_appends(load, 500, machines.eventually)
-    print(load.report())
-    assert load.failures == []
-    assert load.longest_gap_s < 3 * HEARTBEAT_S
-    check_ledger(ledger, load, machines.running)
+    with SteadyLoad(machines.servers, ledger, "rolling") as load:
+        for _ in range(20):
+            rolling_restart(machines, members, load)
+    check_ledger(ledger, load, members)
+    check_nobody_has_noticed(load)
+
+
+def stop_all(machines: Machines, members: list[Machine], load: SteadyLoad) -> None:
+    """Stops all at once under load, and starts them again."""
+    await_appends(load, 300, machines.eventually)
+    began = time.perf_counter()
+    for machine in members:
+        machine.signal(signal.SIGTERM)
+    assert [machine.wait() for machine in members] == [0, 0, 0]
+    took = time.perf_counter() - began
+    print(f"all had stopped after {took:.2f} s")
+    assert took < COMMAND_TIMEOUT_S / 2
+    for machine in members:
+        machine.start()
+    await_appends(load, 100, machines.eventually)
 
 
 def test_all_nodes_stopped_at_once_end_soon_and_lose_nothing(
@@ -135,18 +171,20 @@ def test_all_nodes_stopped_at_once_end_soon_and_lose_nothing(
     members = machines.found(3)
     ledger = new_ledger()
     with SteadyLoad(machines.servers, ledger, "all") as load:
-        for _ in range(3):
-            await_appends(load, 500, machines.eventually)
-            began = time.perf_counter()
-            for machine in members:
-                machine.signal(signal.SIGTERM)
-            assert [machine.wait() for machine in members] == [0, 0, 0]
-            took = time.perf_counter() - began
-            print(f"all had stopped after {took:.2f} s")
-            assert took < COMMAND_TIMEOUT_S / 2
-            for machine in members:
-                machine.start()
-            machines.wait_until_serving(members)
-        await_appends(load, 500, machines.eventually)
+        stop_all(machines, members, load)
+    print(load.report())
+    check_ledger(ledger, load, members)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_all_nodes_stopped_at_once_twenty_times_lose_nothing(
+    machines: Machines, new_ledger: NewLedger
+) -> None:
+    members = machines.found(3)
+    ledger = new_ledger()
+    with SteadyLoad(machines.servers, ledger, "all") as load:
+        for _ in range(20):
+            stop_all(machines, members, load)
     print(load.report())
     check_ledger(ledger, load, members)

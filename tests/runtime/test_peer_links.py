@@ -18,6 +18,7 @@ import pytest
 from quorate.codec.peer import encode_message
 from quorate.raft.configuration import Configuration, Member, Membership, NodeId
 from quorate.raft.messages import Forward, PeerMessage, RequestVote
+from quorate.runtime import peer_links
 from quorate.runtime.peer_links import (
     FIRST_BACKOFF_S,
     HANDSHAKE_TIMEOUT_S,
@@ -51,6 +52,7 @@ class Peer:
         self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
         self.troubles: dict[NodeId, str] = {}
+        self.has_failed = asyncio.Event()
         self.identified: list[tuple[NodeId, str]] = []
         self.told_of_removal = asyncio.Event()
         self.members = members
@@ -98,6 +100,7 @@ class Peer:
 
     def link_failed(self, peer: NodeId, trouble: str) -> None:
         self.troubles[peer] = trouble
+        self.has_failed.set()
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         self.identified.append((peer, data_id))
@@ -187,6 +190,24 @@ def test_a_link_that_is_lost_is_told_of_and_made_again(
                     one.links.send(TWO, [vote(number)])
                     assert await two.messages.get() == (ONE, vote(number))
                 await one.await_change(TWO, up=False)
+
+    run_on_loop(test)
+
+
+def test_who_comes_back_and_calls_is_called_at_once(
+    members: tuple[Member, ...], run_on_loop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two servers had been restarted one after the other, and the one that led now could not reach
+    # the other yet, which it needed for a majority: it waited before it called it again.
+    monkeypatch.setattr(peer_links, "FIRST_BACKOFF_S", 600.0)
+    monkeypatch.setattr(peer_links, "LONGEST_BACKOFF_S", 600.0)
+
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one):
+            await one.has_failed.wait()
+            async with running(two):
+                await one.await_change(TWO, up=True)
 
     run_on_loop(test)
 

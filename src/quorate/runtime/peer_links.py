@@ -10,6 +10,7 @@ members' list has not changed since; so one whose address has changed only has t
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -245,6 +246,7 @@ class PeerLinks:
         self._open: set[PeerProtocol] = set()
         self._strangers: dict[PeerProtocol, None] = {}  # the oldest first
         self._callers: dict[NodeId, asyncio.Task[None]] = {}
+        self._came_back: dict[NodeId, asyncio.Event] = {}
 
     def start(self, listener: Listener) -> None:
         """Begins to call the other servers, and does so again whenever a call ends."""
@@ -370,6 +372,8 @@ class PeerLinks:
         if previous is not None:
             previous.close()
         self._begin_calling(peer)
+        if peer in self._callers and peer not in self._outgoing:
+            self._came_back[peer].set()
 
     def _incoming_lost(self, protocol: PeerProtocol) -> None:
         self._open.discard(protocol)
@@ -396,6 +400,7 @@ class PeerLinks:
     def _begin_calling(self, node: NodeId) -> None:
         is_other = node != self._hello.sender and node not in self._callers
         if self._listener is not None and is_other and node in self._addresses:
+            self._came_back[node] = asyncio.Event()
             call = self._keep_calling(node)
             self._callers[node] = asyncio.create_task(call, name=f"peer-{node}")
 
@@ -411,10 +416,15 @@ class PeerLinks:
             maximum_us=round(LONGEST_BACKOFF_S * 1e6),
             rng=self._rng,
         )
+        came_back = self._came_back[node]
         while True:
+            came_back.clear()
             if await self._call(node):
                 backoff.reset()
-            await asyncio.sleep(backoff.next_us() / 1e6)
+            # Who calls is there: it is called back at once, for a leader may need it at once.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff.next_us() / 1e6):
+                    await came_back.wait()
 
     async def _call(self, node: NodeId) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""
@@ -447,6 +457,7 @@ class PeerLinks:
     def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
         self._accepted(theirs)
         self._outgoing[theirs.sender] = protocol
+        self._came_back[theirs.sender].clear()
         self._changed(theirs.sender, up=True)
 
     def _outgoing_lost(self, protocol: PeerProtocol) -> None:
