@@ -98,7 +98,7 @@ class Conversation:
             self.leave("a reply without a request")
             return None
         request = link.in_flight.popleft()
-        if isinstance(request, LeaderQuestion | ServersQuestion):
+        if isinstance(request, Question):
             link.is_moving |= self._learn(request, reply, at=link.server)
             return None
         return request
