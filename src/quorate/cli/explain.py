@@ -98,12 +98,9 @@ def _of_leader(leader: NodeStatus) -> list[str]:
             continue
         kind = "voter" if member.votes else "learner"
         if _is_silent(member):
-            trouble = troubles.get(member.id) or "the connection is there"
             silent = shown_duration(member.silent_ms or 0)
-            lines.append(
-                f"{kind} {member.id} has answered nothing for {silent} ({trouble}): start it, or "
-                "look at the network; if it is lost for ever, `quorate member remove` it"
-            )
+            lines.append(f"{kind} {member.id} has answered nothing for {silent}")
+            lines += _about_silence(member, troubles.get(member.id, ""))
         elif (lacks := leader.last_index - (member.match_index or 0)) > 0:
             lines.append(f"{kind} {member.id} lacks {lacks} entries and is getting them")
     if not leader.configuration_is_committed:
@@ -111,6 +108,14 @@ def _of_leader(leader: NodeStatus) -> list[str]:
     if leader.is_transferring:
         lines.append(f"node {leader.id} is handing its leadership over: writes wait")
     return lines
+
+
+def _about_silence(member: MemberStatus, trouble: str) -> list[str]:
+    found = [f"  {trouble}"] if trouble else []
+    if "refused: " in trouble or "refuses" in trouble:  # by a server, which has said what to do
+        return found
+    removal = f"`quorate member remove {member.id}`"
+    return [*found, f"  start it, or look at the network; if it is lost for ever, {removal}"]
 
 
 # --------------------------------------------------------------------- without
@@ -170,11 +175,12 @@ def _why_not_leader(status: NodeStatus, best: NodeStatus) -> list[str]:
 
 
 def _of_nodes(statuses: Sequence[NodeStatus]) -> list[str]:
-    """What single nodes have trouble with."""
+    """What single nodes have trouble with, but for what the leader has told of."""
     answered = {status.id for status in statuses}
     return [
         f"node {status.id} does not reach node {link.to}, which answers here: {link.trouble}"
         for status in statuses
+        if status.role != "leader"
         for link in status.links
         if not link.is_up and link.to in answered
     ]

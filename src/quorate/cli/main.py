@@ -19,6 +19,7 @@ _COMMANDS = {
     "explain": "quorate.cli.explain",
     "member": "quorate.cli.member.command",
     "snapshot": "quorate.cli.snapshot",
+    "recover": "quorate.cli.recover",
     "put": "quorate.cli.operations",
     "append": "quorate.cli.operations",
     "get": "quorate.cli.operations",

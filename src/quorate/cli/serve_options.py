@@ -63,7 +63,7 @@ def server_config(options: ServeOptions) -> ServerConfig:
     if options.initialize is not None:
         _check_new_cluster(options.initialize, members)
     for address in options.join:
-        _check_address(address, "--join")
+        check_address(address, "--join")
     client, peer = _own_addresses(options, members)
     if client == peer:
         raise ConfigError(
@@ -117,8 +117,8 @@ def _parse_member(text: str) -> Member:
     peer, comma, client = addresses.partition(",")
     if not equals or not comma or not _is_node_id(node):
         raise ConfigError(f"bad member {text!r}: {_MEMBER_FORM}")
-    _check_address(peer, f"member {text!r}")
-    _check_address(client, f"member {text!r}")
+    check_address(peer, f"member {text!r}")
+    check_address(client, f"member {text!r}")
     return Member(id=NodeId(int(node)), peer_address=peer, client_address=client)
 
 
@@ -142,12 +142,21 @@ def _first_repeated(values: Iterator[int] | Iterator[str]) -> int | str | None:
     return None
 
 
-def _check_new_cluster(cluster_id: str, members: tuple[Member, ...]) -> None:
+def check_cluster_id(cluster_id: str, where: str) -> None:
+    """Refuses what cannot be the id of a cluster.
+
+    Raises:
+        ConfigError: it names the option.
+    """
     if not cluster_id.isprintable() or not 1 <= len(cluster_id) <= _MAX_CLUSTER_ID_LENGTH:
         raise ConfigError(
-            f"bad cluster id {cluster_id!r}: --initialize takes 1 to {_MAX_CLUSTER_ID_LENGTH} "
+            f"bad cluster id {cluster_id!r}: {where} takes 1 to {_MAX_CLUSTER_ID_LENGTH} "
             "printable characters"
         )
+
+
+def _check_new_cluster(cluster_id: str, members: tuple[Member, ...]) -> None:
+    check_cluster_id(cluster_id, "--initialize")
     if not members:
         raise ConfigError("--initialize needs the members of the new cluster: give each --member")
 
@@ -162,8 +171,8 @@ def _own_addresses(options: ServeOptions, members: tuple[Member, ...]) -> tuple[
             raise ConfigError(
                 "the node's addresses are missing: give --client and --peer, or all the members"
             )
-        _check_address(options.client, "--client")
-        _check_address(options.peer, "--peer")
+        check_address(options.client, "--client")
+        check_address(options.peer, "--peer")
         return options.client, options.peer
     mine = next((member for member in members if member.id == options.id), None)
     if mine is None:
@@ -184,10 +193,15 @@ def _own_addresses(options: ServeOptions, members: tuple[Member, ...]) -> tuple[
     return mine.client_address, mine.peer_address
 
 
-def _check_address(text: str, where: str) -> None:
+def check_address(text: str, where: str) -> None:
+    """Refuses what is no address, or what no look-up of names would take.
+
+    Raises:
+        ConfigError: it names where the address comes from.
+    """
     try:
         host, _ = parse_address(text)
-        host.encode("idna")  # what no look-up of names would take
+        host.encode("idna")
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
 

@@ -69,6 +69,10 @@ class IdentityError(StorageError):
     """The directory, or a peer's directory, is not the one that it should be."""
 
 
+class RecoveryError(StorageError):
+    """No new cluster can be made from this data; nothing was changed. The text says why."""
+
+
 class DirectoryInUseError(StorageError):
     """Another process has the data directory open."""
 

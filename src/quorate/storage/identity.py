@@ -11,7 +11,7 @@ the checksum is the CRC32C of the bytes of the identity's value, in hexadecimal.
 import google_crc32c
 import msgspec
 
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.storage.disk import Disk
 from quorate.storage.errors import CorruptionError, IdentityError, UnsupportedFormatError
 
@@ -19,6 +19,22 @@ FORMAT_VERSION = 1
 """The version of the file's format."""
 FILE_NAME = "identity.json"
 TEMPORARY_NAME = "identity.json.new"
+
+
+class Foundation(msgspec.Struct, frozen=True, kw_only=True):
+    """That this directory's cluster was made anew from what it held of another; see `disaster`.
+
+    The log has to hold the entry that says so. As long as it does not, it ends right before.
+
+    Attributes:
+        index: of that entry.
+        term: of that entry; greater than any before it.
+        configuration: what it says: this node is the only member.
+    """
+
+    index: int
+    term: int
+    configuration: Configuration
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +49,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         boot: how often a node was started on this directory.
         members: the members that the cluster was started with; none if the node has joined later.
         peer_data_ids: the `data_id` of each peer that was ever heard, when it was last heard.
+        foundation: how the cluster was made from the data of another one, if it was.
     """
 
     cluster_id: str
@@ -41,6 +58,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     boot: int = 0
     peer_data_ids: dict[NodeId, str] = {}
+    foundation: Foundation | None = None
     format_version: int = FORMAT_VERSION
 
     def with_peer(self, node: NodeId, data_id: str) -> "Identity":

@@ -6,15 +6,15 @@ store's life, and with it the node's: nothing may be acknowledged that was not d
 
 from typing import Self
 
-from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.configuration import Member, NodeId
 from quorate.raft.ready import DurableState, LogWrite
 from quorate.storage.disk import Disk
 from quorate.storage.errors import DiskFullError, IdentityError
 from quorate.storage.identity import Identity, has_identity, load_identity, save_identity
-from quorate.storage.recovery import recover_log
-from quorate.storage.restart import Restart, plan_restart
+from quorate.storage.opening import open_log
+from quorate.storage.restart import Restart
 from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
-from quorate.storage.snapshots import Snapshots, remove_unfinished_snapshots
+from quorate.storage.snapshots import Snapshots
 from quorate.storage.wal import WriteAheadLog
 
 
@@ -94,14 +94,7 @@ class Store:
             UnsupportedFormatError: another version of Quorate wrote it.
         """
         identity = load_identity(disk)
-        found = recover_log(disk)
-        restart = plan_restart(disk, found.contents, Configuration(voters=identity.members))
-        log = WriteAheadLog.open(disk, found, segment_size=segment_size)
-        # They may be what fills the disk, and the correction may need a new segment.
-        remove_unfinished_snapshots(disk)
-        if restart.correction is not None:
-            log.append(restart.correction)
-            log.sync()
+        log, restart = open_log(disk, identity, segment_size=segment_size)
         if log.needs_cleaning:
             log.remove_dead_segments()
         snapshots = Snapshots(disk, restart.snapshot)
