@@ -23,7 +23,7 @@ from quorate.kv.commands import Put, encode_command
 from quorate.node.commands import COMMANDS
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE, UNKNOWN, encode_outcome
-from quorate.raft import leader, log, snapshot_transfer
+from quorate.raft import configuration, leader, log, snapshot_transfer
 from quorate.raft.configuration import NodeId
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer
@@ -155,6 +155,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (peer_hello, ["MAX_HELLO_BYTES"]),
         (leader, ["STANDSTILL_TIMEOUTS"]),
         (log, ["MAX_FREED_ENTRIES"]),
+        (configuration, ["MAX_REMOVED"]),
         (snapshot_transfer, ["MAX_PATIENCE", "MAX_REMEMBERED_PIECES", "STUCK_AFTER_REPEATS"]),
         (segments, ["DEFAULT_SEGMENT_SIZE"]),
         (snapshot_file, ["SYNC_BYTES"]),

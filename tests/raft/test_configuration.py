@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.configuration import (
+    MAX_REMOVED,
     Configuration,
     ConfigurationError,
     Member,
@@ -136,3 +137,19 @@ def test_there_is_no_such_configuration(
 def test_the_data_of_who_was_removed_is_remembered() -> None:
     present = configuration_of([1, 2]).with_member(Member(NodeId(2), data_id="d2"))
     assert present.without(NodeId(2)).removed == ("d2",)
+
+
+def test_of_those_that_were_removed_the_last_are_remembered() -> None:
+    configuration = configuration_of([1])
+    for number in range(MAX_REMOVED + 3):
+        member = Member(NodeId(2), data_id=f"d{number}")
+        configuration = configuration.with_learner(member, promote=False).without(NodeId(2))
+    assert configuration.removed == tuple(f"d{n}" for n in range(3, MAX_REMOVED + 3))
+
+
+@given(st.lists(st.text(max_size=300), max_size=3), st.lists(st.text(max_size=300), max_size=3))
+def test_it_takes_no_more_than_it_says(texts: list[str], removed: list[str]) -> None:
+    members = tuple(Member(NodeId(2**31 - 1), text, text, text) for text in texts)
+    configuration = Configuration(members, members, (NodeId(2**31 - 1),) * 3, tuple(removed))
+    encoded = len(msgspec.msgpack.encode(configuration))
+    assert encoded <= configuration.size <= 2 * encoded + 100

@@ -252,3 +252,17 @@ def test_a_batch_holds_as_much_as_fits_but_at_least_one_entry(
     if batch[-1].index < end:
         (following,) = log.slice(batch[-1].index + 1, batch[-1].index + 1)
         assert size + ENTRY_HEADER_BYTES + len(following.data) > max_bytes
+
+
+def test_a_configuration_that_stays_counts_with_all_that_it_takes() -> None:
+    """Found by the simulation (`--churn`, seed 1217): after 45 removals each configuration had 700
+    bytes, and as they counted for nothing, all of them stayed: three times what was allowed.
+    """
+    configuration = configuration_of(range(1, 8))
+    log = log_of()
+    for index in range(1, 6):
+        log.append(Entry(index, 1, 0, EntryKind.CONFIGURATION, configuration=configuration))
+    one = log.slice(1, 1)[0].size
+    assert one > ENTRY_HEADER_BYTES + 7 * 3
+    log.compact(SnapshotMetadata(5, 1, 0, configuration), trailing_bytes=2 * one)
+    assert log.first_index == 4

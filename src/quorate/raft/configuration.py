@@ -16,6 +16,13 @@ NodeId = NewType("NodeId", int)
 """The number of a server, 1 or more, chosen by the operator."""
 
 
+MAX_REMOVED = 32
+"""So many of those that were removed are known by their data ids, the last ones. Who is older is
+refused as long as somebody else has its id, and is a stranger otherwise, which nobody counts."""
+
+_STRUCT_BYTES = 16  # of a member or a configuration, besides its texts
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One server of the cluster. Addresses and data id are opaque to Raft.
 
@@ -56,13 +63,27 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         learners: those that get the log and count for nothing (dissertation §4.2.1), in that order.
         promoting: the ids of the learners that the leader makes voters as soon as their logs have
             caught up with its own.
-        removed: the data ids of those that were removed; none of them comes back.
+        removed: the data ids of those that were removed last; none of them comes back.
     """
 
     voters: tuple[Member, ...]
     learners: tuple[Member, ...] = ()
     promoting: tuple[NodeId, ...] = ()
     removed: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes at most, encoded."""
+        texts = [
+            *self.removed,
+            *(
+                text
+                for member in self.members
+                for text in (member.peer_address, member.client_address, member.data_id)
+            ),
+        ]
+        structs = 1 + len(self.members) + len(self.promoting)
+        return structs * _STRUCT_BYTES + sum(3 + len(text.encode()) for text in texts)
 
     # ------------------------------------------------------------------ majorities
 
@@ -172,7 +193,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             voters=tuple(member for member in self.voters if member.id != node),
             learners=tuple(member for member in self.learners if member.id != node),
             promoting=tuple(other for other in self.promoting if other != node),
-            removed=(*self.removed, gone.data_id) if gone.data_id else self.removed,
+            removed=(*self.removed, gone.data_id)[-MAX_REMOVED:] if gone.data_id else self.removed,
         )
 
     def with_member(self, member: Member) -> "Configuration":

@@ -27,8 +27,7 @@ class EntryKind(enum.IntEnum):
 ENTRY_HEADER_BYTES = 35
 """What an entry takes besides its data, at most: the other fields in their longest encoding.
 
-Limits in bytes count it, so that many small entries cannot get around them. A configuration counts
-for nothing: it is small, and there is one that is not committed at most.
+Limits in bytes count it, so that many small entries cannot get around them.
 """
 
 
@@ -50,3 +49,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: EntryKind
     data: bytes = b""
     configuration: Configuration | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes, as limits count it."""
+        size = ENTRY_HEADER_BYTES + len(self.data)
+        return size if self.configuration is None else size + self.configuration.size

@@ -10,7 +10,7 @@ committed" (Raft §6). So the log knows it, and a truncation brings back the one
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from quorate.raft.configuration import Configuration
@@ -20,6 +20,7 @@ from quorate.raft.snapshot import LogStart, SnapshotMetadata
 _term_of = attrgetter("term")
 """Terms never decrease along the log, so they can be searched by bisection."""
 _data_of = attrgetter("data")
+_configuration_of = attrgetter("configuration")
 
 _COUNTED_TOGETHER = 1024
 """So many entries are counted in one go, where the limit is not near."""
@@ -135,7 +136,7 @@ class RaftLog:
         end = begin
         size = 0
         while end <= last - self.first_index:
-            size += ENTRY_HEADER_BYTES + len(self._entries[end].data)
+            size += self._entries[end].size
             if size > max_bytes and end > begin:
                 break
             end += 1
@@ -224,7 +225,7 @@ class RaftLog:
             trailing_bytes -= size
             count -= len(some)
         while count > 0:
-            trailing_bytes -= ENTRY_HEADER_BYTES + len(self._entries[count - 1].data)
+            trailing_bytes -= self._entries[count - 1].size
             if trailing_bytes < 0:
                 break
             count -= 1
@@ -232,4 +233,7 @@ class RaftLog:
 
 
 def _size(entries: list[Entry]) -> int:
-    return ENTRY_HEADER_BYTES * len(entries) + sum(map(len, map(_data_of, entries)))
+    # What is not Python is quick, and configurations are few.
+    configurations: Iterator[Configuration] = filter(None, map(_configuration_of, entries))
+    size = ENTRY_HEADER_BYTES * len(entries) + sum(map(len, map(_data_of, entries)))
+    return size + sum(known.size for known in configurations)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from quorate.raft.configuration import NodeId
-from quorate.raft.entry import ENTRY_HEADER_BYTES, Entry
+from quorate.raft.entry import Entry
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.storage.snapshots import SnapshotPart
 
@@ -116,9 +116,7 @@ class SnapshotTaker:
 
     def applied(self, entry: Entry) -> None:
         """An entry was applied, which the next snapshot will cover."""
-        self._applied_bytes += ENTRY_HEADER_BYTES + len(entry.data)
-        if entry.configuration is not None:
-            self._applied_bytes += len(msgspec.msgpack.encode(entry.configuration))
+        self._applied_bytes += entry.size
 
     def want(self) -> None:
         """Somebody asks for a snapshot. If one is being taken, another follows it."""
