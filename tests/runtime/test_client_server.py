@@ -116,6 +116,26 @@ def test_replies_that_wait_are_sent_before_the_connection_ends(
     run_on_loop(test)
 
 
+def test_who_broke_the_protocol_and_sends_no_more_gets_the_replies_that_wait(
+    new_server: NewServer, run_on_loop: Run
+) -> None:
+    # The node sees that he sends no more when it has ended the connection, but not sent all.
+    async def test() -> None:
+        async with new_server() as server, raw_client(server) as client:
+            await set_large(server)
+            client.send(encode_command("MGET", *["large"] * 16) + b"*1\r\n:5\r\n")
+            client.shutdown(socket.SHUT_WR)
+            await until_at_rest(server)
+            replies = await read_to_the_end(client)
+            expected = b"*16\r\n" + LARGE_REPLY * 16
+            expected += b"-ERR Protocol error: expected '$', got ':'\r\n"
+            assert len(replies) == len(expected)
+            assert replies == expected
+            assert server.failure is None
+
+    run_on_loop(test)
+
+
 def test_who_leaves_without_reading_leaves_nothing_behind(
     new_server: NewServer, run_on_loop: Run, traced: Callable[[], int]
 ) -> None:
