@@ -45,11 +45,15 @@ async def set_large(server: LoopServer) -> None:
 async def until_at_rest(server: LoopServer) -> None:
     """Until the server has done all that it can for the others: it answers at once, often."""
     reader, writer = await server.connect()
+    await ping_often(reader, writer)
+    writer.close()
+
+
+async def ping_often(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     for _ in range(300):
         writer.write(encode_command("PING"))
         assert await reader.readline() == b"+PONG\r\n"
         await asyncio.sleep(0.001)
-    writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -116,6 +120,26 @@ def test_replies_that_wait_are_sent_before_the_connection_ends(
     run_on_loop(test)
 
 
+def test_who_broke_the_protocol_and_sends_no_more_gets_the_replies_that_wait(
+    new_server: NewServer, run_on_loop: Run
+) -> None:
+    # The node sees that he sends no more when it has ended the connection, but not sent all.
+    async def test() -> None:
+        async with new_server() as server, raw_client(server) as client:
+            await set_large(server)
+            client.send(encode_command("MGET", *["large"] * 16) + b"*1\r\n:5\r\n")
+            client.shutdown(socket.SHUT_WR)
+            await until_at_rest(server)
+            replies = await read_to_the_end(client)
+            expected = b"*16\r\n" + LARGE_REPLY * 16
+            expected += b"-ERR Protocol error: expected '$', got ':'\r\n"
+            assert len(replies) == len(expected)
+            assert replies == expected
+            assert server.failure is None
+
+    run_on_loop(test)
+
+
 def test_who_leaves_without_reading_leaves_nothing_behind(
     new_server: NewServer, run_on_loop: Run, traced: Callable[[], int]
 ) -> None:
@@ -134,6 +158,28 @@ def test_who_leaves_without_reading_leaves_nothing_behind(
             before = await come_and_go(server)
             assert await come_and_go(server) < before + MIB // 2
             assert server.failure is None
+
+    run_on_loop(test)
+
+
+def test_who_leaves_makes_room_at_once_for_those_who_wait(
+    new_server: NewServer, run_on_loop: Run
+) -> None:
+    limits = NodeLimits(node_output_bytes=MIB, stalled_client_us=100_000_000)
+
+    async def test() -> None:
+        async with new_server(limits=limits) as server:
+            await set_large(server)
+            reader, writer = await server.connect()
+            other_reader, other_writer = await server.connect()  # to the end: a close is a turn
+            async with raw_client(server) as client:
+                client.send(encode_command("MGET", *["large"] * 16))
+                await ping_often(other_reader, other_writer)
+                writer.write(encode_command("GET", "small"))
+                await ping_often(other_reader, other_writer)
+            assert await reader.readline() == b"$-1\r\n"
+            writer.close()
+            other_writer.close()
 
     run_on_loop(test)
 

@@ -43,11 +43,17 @@ class ClientProtocol(asyncio.BufferedProtocol):
             self._driver.client_data(self._connection, nbytes)
 
     def eof_received(self) -> bool:
-        """The client sends no more. It may still read, so what is pending is answered first."""
+        """The client sends no more. It may still read, so what is pending is answered first.
+
+        Returns:
+            True: the transport knows nothing of replies that wait, and would end at once.
+        """
         self._sends_no_more = True
-        if not self._closing:
+        if self._closing:
+            self.close_when_sent()
+        else:
             self._driver.client_finished(self._connection)
-        return not self._closing
+        return True
 
     def pause_writing(self) -> None:
         """The client does not take its replies in; whoever sends them looks at that."""

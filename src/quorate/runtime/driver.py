@@ -265,8 +265,7 @@ class Driver:
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
         self._drop_untaken(connection)
-        if self._is_leaving:
-            self._schedule_turn()
+        self._schedule_turn()  # others may have waited for the room that he took up
 
     # ------------------------------------------------------------------ peers and disk
 
