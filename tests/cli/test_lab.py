@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -261,6 +263,32 @@ def test_in_real_time_the_next_test_runs_while_another_process_judges(tmp_path: 
     judged = re.fullmatch(r"judged by process (\d+)", str(found[FIRST].failure))
     assert judged is not None
     assert int(judged[1]) != os.getpid()
+
+
+def test_an_interruption_does_not_wait_for_what_another_process_does(tmp_path: Path) -> None:
+    # It waited a minute for long tests, and then their outcomes were lost all the same.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    opened: list[TextIO] = []
+
+    def let_the_judge_end() -> None:
+        opened[0].close()
+
+    patience = threading.Timer(20, let_the_judge_end)
+
+    def play(job: Job) -> Run:
+        if job == FIRST:
+            return Run(outcome=outcome(), histories=[[]])
+        opened.append(pipe.open("w"))  # when the judge of the first is at work
+        patience.start()
+        raise KeyboardInterrupt
+
+    judge = partial(meet_the_next_test, pipe)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_one_after_another([FIRST, SECOND], play, judge))
+    assert patience.is_alive()
+    patience.cancel()
+    let_the_judge_end()
 
 
 def test_every_variant_has_a_heading() -> None:

@@ -613,6 +613,21 @@ def test_a_leaders_snapshot_that_is_damaged_on_its_disk_is_replaced_when_a_follo
     assert follower.node.state.digest() == parts.leader.node.state.digest()
 
 
+def test_so_is_one_that_ends_too_early_of_which_the_follower_never_gets_all(
+    parts: Cluster,
+) -> None:
+    follower = lagging(parts)
+    index = status(parts.leader)["snapshot_index"]
+    name = max(name for name in parts.leader.disk.files.names() if name.endswith(".snapshot"))
+    parts.leader.disk.files.open(name).truncate(100_000)
+    ask(parts, parts.leader, "SET", "k", "newer")
+    parts.heal()
+    parts.run(3 * SECOND)
+    parts.run_until_led()
+    assert status(parts.leader)["snapshot_index"] > index
+    assert ask(parts, follower, "GET", "k") == b"newer"
+
+
 def test_so_is_one_of_a_single_piece_behind_which_nothing_was_written(on_demand: Cluster) -> None:
     """A snapshot has to cover more than the one before, so the leader writes something."""
     follower = on_demand.followers[0]

@@ -460,6 +460,17 @@ def test_the_newest_and_the_one_before_can_be_checked_while_they_are_in_use() ->
     snapshots.check(4)  # it is gone
 
 
+def test_a_piece_of_a_file_that_ends_too_early_is_not_read(disk: Disk) -> None:
+    store = new_store(disk)
+    store.snapshots.write(whole(7, bytes(1000)))
+    disk.open(snapshot_name(LogStart(7, 1))).truncate(500)
+    assert len(store.snapshots.read(7, 0, 500) or b"") == 500
+    for offset in (100, 500, 600):
+        with pytest.raises(CorruptionError, match="ends"):
+            store.snapshots.read(7, offset, 500)
+    store.close()
+
+
 def test_sections_are_those_of_one_snapshot_whatever_comes_meanwhile(disk: Disk) -> None:
     store = new_store(disk)
     store.snapshots.write(whole(3, b"a", b"b", b"c"))

@@ -228,7 +228,7 @@ class Node:
         self._replica.snapshot_failed(now)
 
     def snapshot_damaged(self, index: int, now: int) -> None:
-        """The check that a `ChunkToSend` wanted has found that snapshot damaged."""
+        """A snapshot of which a `ChunkToSend` wanted a piece was found damaged."""
         self.raft.snapshot_damaged(index, now)
 
     def chunk_written(self, chunk: ReceivedChunk, next_offset: int, now: int) -> None:

@@ -83,8 +83,8 @@ class ChunkToSend(msgspec.Struct, frozen=True):
         to: the follower.
         request: to be sent with `data` filled in: `length` bytes from its `offset` on.
         length: how many bytes.
-        is_doubted: the whole snapshot is to be checked before; if it is damaged, nothing is sent,
-            and `Raft.snapshot_damaged` told.
+        is_doubted: the whole snapshot is to be checked before. If that is found damaged, nothing is
+            sent, and `Raft.snapshot_damaged` told.
     """
 
     to: NodeId

@@ -10,7 +10,8 @@ def read_chunk(files: Snapshots, chunk: ChunkToSend) -> Envelope | None:
     """The message with a piece of a snapshot; None if that snapshot is gone.
 
     Raises:
-        CorruptionError: the core doubted that snapshot, and it is damaged.
+        CorruptionError: the snapshot is damaged; noticed if its file ends before that piece does,
+            or if the core doubted it.
     """
     request = chunk.request
     if chunk.is_doubted:

@@ -136,7 +136,7 @@ class Snapshots:
     """The snapshots of an open data directory, for one thread at a time.
 
     It need not be the thread of the log. A `StorageError` from any method but a `DiskFullError`,
-    and but from `check`, ends the store's life.
+    and but a `CorruptionError` from `read` or `check`, ends the store's life.
 
     Args:
         disk: the directory.
@@ -257,11 +257,18 @@ class Snapshots:
 
         Returns:
             The piece; None if that snapshot is gone.
+
+        Raises:
+            CorruptionError: the file ends before that. What `check` says of it holds here too.
         """
-        for complete in (self._newest, self._previous):
-            if complete is not None and complete.stored.metadata.index == index:
-                return complete.file.read_at(offset, length)
-        return None
+        complete = self._complete(index)
+        if complete is None:
+            return None
+        data = complete.file.read_at(offset, length)
+        end = offset + len(data)
+        if end < min(offset + length, complete.stored.size):
+            raise CorruptionError(self._location(complete), end, "the file ends too early")
+        return data
 
     def check(self, index: int) -> None:
         """Read the whole of the newest snapshot or of the one before it, if it is not gone.
@@ -273,10 +280,9 @@ class Snapshots:
             CorruptionError: the file is not what was written. That ends no life: the state is in
                 memory, and another snapshot can take its place.
         """
-        for complete in (self._newest, self._previous):
-            if complete is not None and complete.stored.metadata.index == index:
-                location = self._disk.location(_final_name(complete.stored.metadata))
-                check_snapshot(complete.file, location)
+        complete = self._complete(index)
+        if complete is not None:
+            check_snapshot(complete.file, self._location(complete))
 
     def sections(self) -> Generator[bytes, None, None]:
         """The sections of the newest snapshot, read from the disk one by one.
@@ -298,6 +304,16 @@ class Snapshots:
         for open_file in (self._newest, self._previous, self._own, self._incoming):
             if open_file is not None:
                 open_file.file.close()
+
+    def _complete(self, index: int) -> _Complete | None:
+        """The newest one or the one before it, if that ends here."""
+        for complete in (self._newest, self._previous):
+            if complete is not None and complete.stored.metadata.index == index:
+                return complete
+        return None
+
+    def _location(self, complete: _Complete) -> str:
+        return self._disk.location(_final_name(complete.stored.metadata))
 
     def _covers(self, index: int) -> bool:
         """Whether the newest snapshot covers as much as one that ends here."""

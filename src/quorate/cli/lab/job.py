@@ -1,10 +1,10 @@
 """One run of one scenario, as it is given to a process, recorded and replayed."""
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
 
 import msgspec
 
@@ -63,20 +63,22 @@ def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome
     return judge(run.histories).applied_to(run.outcome)
 
 
-def prepare_worker() -> None:
-    """Begins the life of a process that runs jobs. Ctrl-C is for its parent, with whom it ends."""
+def prepare_worker(lifeline: Connection) -> None:
+    """Begins the life of a process that runs jobs. Ctrl-C is for its parent, with whom it ends.
+
+    Args:
+        lifeline: when nobody holds the other end any more, this process ends, whatever it does.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # it would wait for jobs for ever
+def _end_with(lifeline: Connection) -> None:
+    wait([lifeline])
+    os._exit(1)
 
 
-def prepare_judge() -> None:
+def prepare_judge(lifeline: Connection) -> None:
     """Begins the life of a process that judges while another one runs jobs in real time."""
-    prepare_worker()
+    prepare_worker(lifeline)
     os.nice(_NICENESS)

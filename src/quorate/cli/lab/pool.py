@@ -1,10 +1,12 @@
 """Runs jobs: on all cores; or one after another, as real time needs it."""
 
+import contextlib
 import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing.connection import Connection
 
 from quorate.cli.lab.job import Job, prepare_judge, prepare_worker, run_job
 from quorate.cli.lab.judge import judge_packed
@@ -29,24 +31,18 @@ def run_one_after_another(
         play: runs one.
         judge: judges the histories of one, as they are packed.
     """
-    # A process of its own, which shares nothing with this one.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=prepare_judge) as executor:
+    with _processes(1, prepare_judge) as executor:
         unjudged: deque[tuple[Job, Outcome, Future[Judgement]]] = deque()
-        try:
-            for job in jobs:
-                outcome, histories = _play_and_pack(job, play)
-                if histories:
-                    unjudged.append((job, outcome, executor.submit(judge, histories)))
-                else:
-                    yield job, outcome
-                while unjudged and unjudged[0][2].done():
-                    yield _final(*unjudged.popleft())
-            while unjudged:
+        for job in jobs:
+            outcome, histories = _play_and_pack(job, play)
+            if histories:
+                unjudged.append((job, outcome, executor.submit(judge, histories)))
+            else:
+                yield job, outcome
+            while unjudged and unjudged[0][2].done():
                 yield _final(*unjudged.popleft())
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
+        while unjudged:
+            yield _final(*unjudged.popleft())
 
 
 def _play_and_pack(job: Job, play: Play) -> tuple[Outcome, list[bytes]]:
@@ -60,13 +56,30 @@ def _final(job: Job, outcome: Outcome, judgement: Future[Judgement]) -> tuple[Jo
 
 def run_on_all_cores(jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
     """Runs them at once, as far as there are cores; each outcome comes when it is known."""
-    # A process of its own for each core, which shares nothing with this one.
-    context = multiprocessing.get_context("spawn")
     cores = max(1, min(len(jobs), os.cpu_count() or 1))
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=prepare_worker) as executor:
+    with _processes(cores, prepare_worker) as executor:
+        yield from _in_order_of_completion(executor, jobs, at_once=4 * cores)
+
+
+@contextlib.contextmanager
+def _processes(count: int, prepare: Callable[[Connection], None]) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share nothing with this one but the two ends of a pipe.
+
+    If this comes to no good end, they end at once: nobody wants what they were doing any more.
+    """
+    context = multiprocessing.get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)
+    with (
+        lifeline,
+        held,
+        ProcessPoolExecutor(
+            count, mp_context=context, initializer=prepare, initargs=(lifeline,)
+        ) as executor,
+    ):
         try:
-            yield from _in_order_of_completion(executor, jobs, at_once=4 * cores)
+            yield executor
         except BaseException:
+            held.close()
             executor.shutdown(cancel_futures=True)
             raise
 
