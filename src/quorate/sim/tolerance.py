@@ -44,7 +44,7 @@ class Tolerance:
         voters = [server for server in self._servers if configuration.is_voter(server.id)]
         if any(server.lacks_its_snapshot or self._is_lost(server) for server in voters):
             return False
-        return gone not in voters or len(voters) - 1 >= configuration.majority
+        return gone not in voters or len(voters) - 1 > len(configuration.voters) // 2
 
     def _is_lost(self, server: SimulatedServer) -> bool:
         """Whether it has lost its data, and is a member by the data that it had."""
