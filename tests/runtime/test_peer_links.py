@@ -322,6 +322,24 @@ def test_a_member_is_called_where_it_says_it_is(
     run_on_loop(test)
 
 
+@pytest.mark.parametrize("host", ["no..host", 64 * "x", "no\0host"])
+def test_where_no_host_can_be_is_called_again_until_it_is_known_better(
+    members: tuple[Member, ...], run_on_loop: Run, host: str
+) -> None:
+    # Such a name is not even looked up; the operator may have mistyped it, or a caller made it up.
+    async def test() -> None:
+        nowhere = msgspec.structs.replace(members[1], peer_address=f"{host}:1")
+        one, two = Peer(ONE, (members[0], nowhere)), Peer(TWO, members[1:2])
+        async with running(one, two):
+            await one.has_failed.wait()
+            assert one.troubles[TWO].startswith(f"{host}:1: ")
+            known = Membership(Configuration(members[:2]), index=1, is_committed=True)
+            one.links.members_changed(known)
+            await one.await_change(TWO, up=True)
+
+    run_on_loop(test)
+
+
 def test_what_a_server_does_not_take_in_is_dropped_beyond_a_limit(
     members: tuple[Member, ...], run_on_loop: Run
 ) -> None:

@@ -442,6 +442,9 @@ class PeerLinks:
             reason = error.strerror or str(error) or "no answer in time"
             self._failed(node, f"{self._addresses[node]}: {reason}")
             return False
+        except ValueError as error:  # what no host can be called, such as "a..b"
+            self._failed(node, f"{self._addresses[node]}: {error}")
+            return False
         try:
             await protocol.closed.wait()
         finally:
