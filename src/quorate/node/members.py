@@ -126,6 +126,12 @@ class Members:
         return configuration.with_promoting(node)
 
     def _without(self, node: NodeId, *, force: bool) -> Configuration:
+        if (
+            self._raft.configuration.member(node) is None
+            and not self._raft.configuration_is_committed
+        ):
+            # It may be this very command, repeated, that has removed it, and that may be lost yet.
+            raise CommandError(f"not now: {ChangeRefusal.CHANGE_UNDER_WAY.value}", code="TRYAGAIN")
         configuration = self._raft.configuration.without(node)
         if not force:
             self._check_quorum(configuration, node)
