@@ -309,6 +309,24 @@ def test_a_new_member_is_called_and_a_removed_one_is_told_so(
     assert any("node 2 was removed from the cluster" in line for line in caplog.messages)
 
 
+def test_a_member_of_the_cluster_that_this_one_was_made_from_was_not_removed(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    # `quorate recover` on one node, though the others still serve: they must go on.
+    async def test() -> None:
+        one, two = Peer(ONE, members[:1]), Peer(TWO, members[:2])
+        one.hello = msgspec.structs.replace(one.hello, cluster_id="made from c")
+        made = Configuration(members[:1], removed=("data of 1", "data of 2"))
+        async with running(one):
+            one.links.members_changed(Membership(made, index=1, is_committed=True))
+            async with running(two):
+                await two.has_failed.wait()
+                assert "check the members' peer addresses and data directories" in two.troubles[ONE]
+                assert not two.told_of_removal.is_set()
+
+    run_on_loop(test)
+
+
 def test_a_member_is_called_where_it_says_it_is(
     members: tuple[Member, ...], run_on_loop: Run
 ) -> None:

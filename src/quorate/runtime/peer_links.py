@@ -335,6 +335,8 @@ class PeerLinks:
         )
 
     def _was_removed(self, theirs: Hello) -> bool:
+        if theirs.cluster_id != self._hello.cluster_id:
+            return False  # a cluster made from a survivor of another one did not remove its members
         membership = self._membership
         return membership.is_committed and theirs.data_id in membership.configuration.removed
 
