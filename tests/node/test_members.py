@@ -203,6 +203,15 @@ def test_a_removed_node_does_not_wait_for_answers_without_a_leader(cluster: Clus
     assert str(reply).startswith("UNKNOWN"), "it was on its way to the leader"
 
 
+def test_leadership_is_not_handed_over_to_who_is_gone(cluster: Cluster, client: Client) -> None:
+    dead = cluster.followers[0]
+    cluster.crash(dead)
+    cluster.run(2 * SECOND)
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", dead.me)
+    assert refusal == f"ERR node {dead.me} cannot be reached, so it cannot lead"
+    assert not cluster.leader.node.raft.is_transferring, "writes would wait"
+
+
 def test_leadership_is_handed_over_and_what_comes_meanwhile_is_not_lost(
     cluster: Cluster, client: Client
 ) -> None:
