@@ -87,6 +87,7 @@ def test_a_life_of_a_member(cluster: Machines) -> None:
     assert cluster.member("promote", 3) == "node 3 is a voter"
     assert cluster.member("promote", 3) == "node 3 is a voter", "as before"
     assert cluster.member("add", new.client) == "node 3 is a voter", "as before"
+    assert cluster.member("add", new.client, "--learner") == "node 3 is a voter", "it still votes"
     assert rows_of(cluster.member("list"))[2][1] in {"voter", "leader"}
     answer = cluster.member("transfer", 3, servers=[one])
     assert answer.startswith("node 3 leads term ")

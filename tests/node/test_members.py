@@ -103,6 +103,9 @@ def test_two_changes_at_once_are_refused_for_now(cluster: Cluster, client: Clien
     assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", first, "FORCE") == "OK"
     reply = ask(cluster, client, "QUORATE.MEMBER", "REMOVE", second, "FORCE")
     assert reply == "TRYAGAIN not now: the change before this one is not committed yet"
+    # Its answer may have been lost: who repeats it must not be told that it cannot be done.
+    reply = ask(cluster, client, "QUORATE.MEMBER", "REMOVE", first, "FORCE")
+    assert reply == "TRYAGAIN not now: the change before this one is not committed yet"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +201,15 @@ def test_a_removed_node_does_not_wait_for_answers_without_a_leader(cluster: Clus
     cluster.run(2 * Settings().election_timeout_us)
     (reply,) = waiting.take_replies()
     assert str(reply).startswith("UNKNOWN"), "it was on its way to the leader"
+
+
+def test_leadership_is_not_handed_over_to_who_is_gone(cluster: Cluster, client: Client) -> None:
+    dead = cluster.followers[0]
+    cluster.crash(dead)
+    cluster.run(2 * SECOND)
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", dead.me)
+    assert refusal == f"ERR node {dead.me} cannot be reached, so it cannot lead"
+    assert not cluster.leader.node.raft.is_transferring, "writes would wait"
 
 
 def test_leadership_is_handed_over_and_what_comes_meanwhile_is_not_lost(

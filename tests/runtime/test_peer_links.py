@@ -309,6 +309,24 @@ def test_a_new_member_is_called_and_a_removed_one_is_told_so(
     assert any("node 2 was removed from the cluster" in line for line in caplog.messages)
 
 
+def test_a_member_of_the_cluster_that_this_one_was_made_from_was_not_removed(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    # `quorate recover` on one node, though the others still serve: they must go on.
+    async def test() -> None:
+        one, two = Peer(ONE, members[:1]), Peer(TWO, members[:2])
+        one.hello = msgspec.structs.replace(one.hello, cluster_id="made from c")
+        made = Configuration(members[:1], removed=("data of 1", "data of 2"))
+        async with running(one):
+            one.links.members_changed(Membership(made, index=1, is_committed=True))
+            async with running(two):
+                await two.has_failed.wait()
+                assert "check the members' peer addresses and data directories" in two.troubles[ONE]
+                assert not two.told_of_removal.is_set()
+
+    run_on_loop(test)
+
+
 def test_a_member_is_called_where_it_says_it_is(
     members: tuple[Member, ...], run_on_loop: Run
 ) -> None:
@@ -317,6 +335,24 @@ def test_a_member_is_called_where_it_says_it_is(
         moved = msgspec.structs.replace(members[1], peer_address=members[2].peer_address)
         one, two = Peer(ONE, members[:2]), Peer(TWO, (members[0], moved))
         async with running(one, two):
+            await one.await_change(TWO, up=True)
+
+    run_on_loop(test)
+
+
+@pytest.mark.parametrize("host", ["no..host", 64 * "x", "no\0host"])
+def test_where_no_host_can_be_is_called_again_until_it_is_known_better(
+    members: tuple[Member, ...], run_on_loop: Run, host: str
+) -> None:
+    # Such a name is not even looked up; the operator may have mistyped it, or a caller made it up.
+    async def test() -> None:
+        nowhere = msgspec.structs.replace(members[1], peer_address=f"{host}:1")
+        one, two = Peer(ONE, (members[0], nowhere)), Peer(TWO, members[1:2])
+        async with running(one, two):
+            await one.has_failed.wait()
+            assert one.troubles[TWO].startswith(f"{host}:1: ")
+            known = Membership(Configuration(members[:2]), index=1, is_committed=True)
+            one.links.members_changed(known)
             await one.await_change(TWO, up=True)
 
     run_on_loop(test)

@@ -126,6 +126,12 @@ class Members:
         return configuration.with_promoting(node)
 
     def _without(self, node: NodeId, *, force: bool) -> Configuration:
+        if (
+            self._raft.configuration.member(node) is None
+            and not self._raft.configuration_is_committed
+        ):
+            # It may be this very command, repeated, that has removed it, and that may be lost yet.
+            raise CommandError(f"not now: {ChangeRefusal.CHANGE_UNDER_WAY.value}", code="TRYAGAIN")
         configuration = self._raft.configuration.without(node)
         if not force:
             self._check_quorum(configuration, node)
@@ -188,6 +194,9 @@ class Members:
             return
         if not self._raft.configuration.is_voter(to):
             raise CommandError(f"node {to} is no voter, so it cannot lead")
+        if to in self._raft.followers and not self._raft.followers[to].is_in_touch:
+            # All writes would wait for it until the leader gives up, once for each repetition.
+            raise CommandError(f"node {to} cannot be reached, so it cannot lead")
         if not self._raft.transfer_leadership(to, now):
             raise CommandError("not now: leadership is being handed over", code="TRYAGAIN")
 

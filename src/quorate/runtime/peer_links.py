@@ -335,6 +335,8 @@ class PeerLinks:
         )
 
     def _was_removed(self, theirs: Hello) -> bool:
+        if theirs.cluster_id != self._hello.cluster_id:
+            return False  # a cluster made from a survivor of another one did not remove its members
         membership = self._membership
         return membership.is_committed and theirs.data_id in membership.configuration.removed
 
@@ -441,6 +443,9 @@ class PeerLinks:
         except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
             reason = error.strerror or str(error) or "no answer in time"
             self._failed(node, f"{self._addresses[node]}: {reason}")
+            return False
+        except ValueError as error:  # what no host can be called, such as "a..b"
+            self._failed(node, f"{self._addresses[node]}: {error}")
             return False
         try:
             await protocol.closed.wait()

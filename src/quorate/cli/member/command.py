@@ -123,8 +123,9 @@ def add(server: str, learner: bool, servers: tuple[str, ...], timeout: float) ->
     async def run() -> str:
         leader = LeaderClient(servers, timeout_s=timeout)
         new = await _newcomer(server, await leader.status())
-        await _let_in(leader, new, learner=learner)
-        return f"node {new.id} is a {'learner' if learner else 'voter'}"
+        known = member_of(await _let_in(leader, new, learner=learner), new.id)
+        # One that votes already is no learner, whatever was asked for.
+        return f"node {new.id} is a {'voter' if known is not None and known.votes else 'learner'}"
 
     _report(run())
 
@@ -257,14 +258,16 @@ async def _newcomer(server: str, leader: NodeStatus) -> NodeStatus:
     return status
 
 
-async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> None:
+async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> NodeStatus:
+    """Makes it a member; returns the leader's status when it is one."""
+
     def is_done(status: NodeStatus) -> bool:
         known = member_of(status, new.id)
         is_in = known is not None and known.data_id == new.data_id and (learner or known.votes)
         return is_in and status.configuration_is_committed
 
     words: list[str | int] = ["ADD", new.id, new.peer_address, new.client_address, new.data_id]
-    await leader.order(words + (["LEARNER"] if learner else []), is_done, _watcher(new.id))
+    return await leader.order(words + (["LEARNER"] if learner else []), is_done, _watcher(new.id))
 
 
 async def _remove(leader: LeaderClient, node: int, *, force: bool, unless: str = "") -> None:
