@@ -340,6 +340,24 @@ def test_a_member_is_called_where_it_says_it_is(
     run_on_loop(test)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+def test_who_listens_on_all_addresses_is_called_where_the_members_list_says(
+    members: tuple[Member, ...], run_on_loop: Run, host: str
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        two.hello = msgspec.structs.replace(two.hello, peer_address=f"{host}:1")
+        async with running(one):
+            async with running(two):
+                await one.await_change(TWO, up=True)
+                await two.await_change(ONE, up=True)
+            two.hello = msgspec.structs.replace(two.hello, boot=2, peer_address=f"{host}:1")
+            async with running(two):
+                await one.await_change(TWO, up=True)
+
+    run_on_loop(test)
+
+
 @pytest.mark.parametrize("host", ["no..host", 64 * "x", "no\0host"])
 def test_where_no_host_can_be_is_called_again_until_it_is_known_better(
     members: tuple[Member, ...], run_on_loop: Run, host: str

@@ -24,6 +24,7 @@ from quorate.raft.core import Raft
 
 _MAX_NODE_ID = 2**31 - 1
 _MAX_TEXT_BYTES = 256  # of an address or a data id, as in the hello of a peer
+_ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - nothing listens there because of this
 
 
 class Members:
@@ -216,7 +217,11 @@ def _node_id(argument: bytes) -> NodeId:
 def _address(argument: bytes) -> str:
     text = printable(argument, _MAX_TEXT_BYTES)
     try:
-        parse_address(text)
+        host, _ = parse_address(text)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    if host in _ALL_ADDRESSES:
+        raise CommandError(
+            f"nobody else finds the node at {text}: start it with an address of its own"
+        )
     return text

@@ -42,6 +42,7 @@ MAX_STRANGERS = 16
 Not the new one: a server says who it is as soon as it is connected, so who has waited longest is
 no server, and many of those must not keep one out.
 """
+_ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - nothing listens there because of this
 
 
 class Listener(Protocol):
@@ -343,7 +344,7 @@ class PeerLinks:
     def _accepted(self, theirs: Hello) -> None:
         self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
-        if _is_address(theirs.peer_address):
+        if _is_elsewhere(theirs.peer_address):
             self._addresses[theirs.sender] = theirs.peer_address
         if self._listener is not None:
             self._listener.peer_identified(theirs.sender, theirs.data_id)
@@ -476,9 +477,14 @@ class PeerLinks:
             self._listener.link_changed(peer, up=up)
 
 
-def _is_address(text: str) -> bool:
+def _is_elsewhere(text: str) -> bool:
+    """Whether another server can be called there.
+
+    Who listens on all of its addresses has not said which of them others reach; who called that
+    would reach itself.
+    """
     try:
-        parse_address(text)
+        host, _ = parse_address(text)
     except ValueError:
         return False
-    return True
+    return host not in _ALL_ADDRESSES
