@@ -82,6 +82,11 @@ def test_a_life_of_a_member(cluster: Machines) -> None:
     new = started(cluster, 3)
     assert cluster.member("add", new.client, "--learner") == "node 3 is a learner"
     assert rows_of(cluster.member("list"))[2][1] == "learner"
+    new.kill()
+    new.lose_data()
+    new.start(*(f"--join={other.client}" for other in (one, two)))
+    cluster.wait_until_up(new)
+    assert cluster.member("rejoin", new.client) == "node 3 is a learner again"
     refusal = cluster.member_fails("transfer", 3, status=NOT_EXECUTED)
     assert refusal == "node 3 is no voter, so it cannot lead"
     assert cluster.member("promote", 3) == "node 3 is a voter"

@@ -184,8 +184,10 @@ def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
         former = member_of(status, new.id)
         if former is not None and former.data_id != new.data_id:
             await _remove(leader, new.id, force=False, unless=new.data_id)
-        await _let_in(leader, new, learner=False)
-        return f"node {new.id} is a voter again"
+        # As what it was; if an earlier attempt has removed it, nobody knows that any more.
+        learner = former is not None and not former.votes and not former.is_promoting
+        await _let_in(leader, new, learner=learner)
+        return f"node {new.id} is a {'learner' if learner else 'voter'} again"
 
     _report(run())
 
