@@ -629,7 +629,7 @@ def test_so_is_one_that_ends_too_early_of_which_the_follower_never_gets_all(
 
 
 def test_so_is_one_of_a_single_piece_behind_which_nothing_was_written(on_demand: Cluster) -> None:
-    """A snapshot has to cover more than the one before, so the leader writes something."""
+    """Another of the same state takes its place."""
     follower = on_demand.followers[0]
     on_demand.isolate(follower.me)
     on_demand.run(SECOND)
@@ -640,12 +640,30 @@ def test_so_is_one_of_a_single_piece_behind_which_nothing_was_written(on_demand:
     index = status(leader)["snapshot_index"]
     assert index == leader.node.raft.last_index == leader.node.raft.log_start.index
     damage(leader, of=40)
-    # Nobody stands for election meanwhile, which would write something too.
+    # Nobody stands for election meanwhile, which would write something.
+    on_demand.heal()
     on_demand.loses = lambda packet: isinstance(packet.message, PreVote | RequestVote)
+    on_demand.run(3 * SECOND)
+    assert status(leader)["snapshot_index"] == index == leader.node.raft.last_index
+    assert status(leader)["snapshot_bytes"] > 0
+    assert follower.node.state.digest() == leader.node.state.digest()
+
+
+def test_so_is_one_without_which_there_is_no_majority(on_demand: Cluster) -> None:
+    """Nothing can be committed: one node is down, and the other waits for the snapshot."""
+    late, other = on_demand.followers
+    on_demand.isolate(late.me)
+    on_demand.run(SECOND)
+    leader = on_demand.leader
+    ask(on_demand, leader, "SET", "k", "v")
+    on_demand.run(SECOND)
+    ask(on_demand, leader, "QUORATE.SNAPSHOT")
+    damage(leader, of=40)
+    on_demand.crash(other)
     on_demand.heal()
     on_demand.run(3 * SECOND)
-    assert status(leader)["snapshot_index"] == index + 1
-    assert follower.node.state.digest() == leader.node.state.digest()
+    on_demand.run_until_led()
+    assert ask(on_demand, late, "GET", "k") == b"v"
 
 
 def test_while_there_is_no_other_it_says_that_it_has_none_and_sends_none(parts: Cluster) -> None:
@@ -699,8 +717,8 @@ def test_a_leader_whose_disk_damages_every_snapshot_takes_another_now_and_then_o
     indices = []
     for _ in range(250):
         indices.append(status(leader)["snapshot_index"])
-        leader.node.snapshot_damaged(indices[-1], single.now)
         ask(single, leader, "SET", "k", "v")
+        leader.node.snapshot_damaged(indices[-1], single.now)
         single.run(SECOND // 10)
     assert IN_PARTS.retry_us == 10 * SECOND
     assert len(set(indices)) == 1 + 3

@@ -583,6 +583,25 @@ def test_a_snapshot_that_a_follower_threw_away_is_checked_before_it_is_sent_agai
     assert (chunk.request.offset, chunk.is_doubted) == (8, False)
 
 
+def test_another_that_covers_as_much_takes_the_place_of_a_damaged_one_only(
+    new_server: type[Server], new_disk_state: NewDisk
+) -> None:
+    leader = leader_with_snapshot(new_server, new_disk_state)
+    lag(leader, 2)
+    size = leader.take_one(InstallSnapshot, to=2).size
+    last_index, snapshot, another = leader.raft.last_index, leader.raft.snapshot, b"another file"
+    assert leader.raft.snapshot_metadata(snapshot.index) == snapshot
+    leader.raft.compact(snapshot, len(another), leader.now)
+    assert leader.raft.snapshot_size == size != len(another)
+    leader.raft.snapshot_damaged(snapshot.index, leader.now)
+    leader.disk.replace_contents(another)
+    leader.raft.compact(snapshot, len(another), leader.now)
+    leader.step()
+    request = leader.take_one(InstallSnapshot, to=2)
+    assert (request.snapshot, request.size, request.offset) == (snapshot, len(another), 0)
+    assert leader.raft.last_index == last_index, "it took no entry"
+
+
 def test_a_damaged_snapshot_is_not_sent_until_there_is_another(
     new_server: type[Server], new_disk_state: NewDisk
 ) -> None:

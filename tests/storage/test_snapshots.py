@@ -460,6 +460,27 @@ def test_the_newest_and_the_one_before_can_be_checked_while_they_are_in_use() ->
     snapshots.check(4)  # it is gone
 
 
+def test_one_that_was_found_damaged_is_replaced_by_one_that_covers_as_much(disk: Disk) -> None:
+    store = new_store(disk)
+    store.snapshots.write(whole(5, b"older"))
+    store.snapshots.write(whole(7, bytes(1000)))
+    disk.open(snapshot_name(LogStart(7, 1))).write_at(500, b"damage")
+    another = whole(7, bytes(500), bytes(500))
+    store.snapshots.write(another)
+    assert store.snapshots.read(7, 500, 6) == b"damage", "nobody has noticed"
+    with pytest.raises(CorruptionError):
+        store.snapshots.check(7)
+    stored = store.snapshots.write(another)
+    assert stored == store.snapshots.newest
+    store.snapshots.check(7)
+    assert store.snapshots.read(7, 0, 10_000) == file_of(another)
+    store.snapshots.write(whole(7, b"not this one"))
+    assert store.snapshots.read(7, 0, 10_000) == file_of(another)
+    assert list(store.snapshots.sections()) == [bytes(500), bytes(500)]
+    assert [name for name in disk.names() if "snapshot" in name] == [snapshot_name(LogStart(7, 1))]
+    store.close()
+
+
 def test_a_piece_of_a_file_that_ends_too_early_is_not_read(disk: Disk) -> None:
     store = new_store(disk)
     store.snapshots.write(whole(7, bytes(1000)))

@@ -225,7 +225,7 @@ class Raft:
     def snapshot_is_damaged(self) -> bool:
         """Whether the newest snapshot cannot be read any more, though this server has its state.
 
-        It is to take another one, as soon as that covers more.
+        It is to take another one, which may cover as much.
         """
         return self.snapshot.index > 0 and not self.snapshot_size and not self._snapshot_is_lost
 
@@ -266,8 +266,11 @@ class Raft:
         """What a snapshot has to say of itself that is taken of the state as of `index`.
 
         Args:
-            index: of an entry that was given out as committed, behind the present snapshot.
+            index: of an entry that was given out as committed, behind the present snapshot, or
+                its last one.
         """
+        if index == self.snapshot.index:
+            return self.snapshot
         assert self.snapshot.index < index <= self._delivery.index
         (entry,) = self._log.slice(index, index)
         configuration = self._log.configuration_at(index)
@@ -398,7 +401,7 @@ class Raft:
         """A snapshot of this server's own state is on its disk: the log can do without.
 
         Only this makes entries go away, and only those that the snapshot covers (Raft §7). One
-        that is not newer than the present one changes nothing.
+        that is not newer than the present one changes nothing, unless that is damaged.
 
         Args:
             snapshot: from `snapshot_metadata`.
@@ -407,7 +410,9 @@ class Raft:
         """
         self._observe(now)
         assert size > 0
-        if snapshot.index <= self.snapshot.index:
+        if snapshot.index < self.snapshot.index or (
+            snapshot.index == self.snapshot.index and self.snapshot_size
+        ):
             return
         assert snapshot.index <= self._delivery.index, "a snapshot is of what was applied"
         assert snapshot.term == self._log.term_at(snapshot.index)
@@ -416,9 +421,6 @@ class Raft:
 
     def snapshot_damaged(self, index: int, now: int) -> None:
         """A snapshot of which a piece was to be sent is not on the disk any more as it was written.
-
-        A snapshot has to cover more than the one before. So a leader that has nothing new appends
-        an empty entry, for a follower waits.
 
         Args:
             index: of the last entry that it covers.
@@ -429,8 +431,6 @@ class Raft:
             self._persistence.lose_snapshot()
         if isinstance(self._role, Leader):
             self._role.give_up_transfers_of(index)
-            if self._settings.no_op and self._log.last_index == index:
-                self._role.append(EntryKind.NO_OP, self._now)
 
     def chunk_written(self, received: ReceivedChunk, next_offset: int, now: int) -> None:
         """A piece of a leader's snapshot was written; each `ReceivedChunk` needs this once.

@@ -49,7 +49,8 @@ class SnapshotTransfer:
     """A snapshot to one follower.
 
     Within a leader's term a snapshot of some index has the same bytes for ever, so a follower
-    may go on where it was, also after another transfer of it that was given up.
+    may go on where it was, also after another transfer of it that was given up. (Unless it was
+    damaged and has been replaced: what a follower then puts together of both it throws away.)
 
     Attributes:
         snapshot: what it covers.

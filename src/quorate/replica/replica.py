@@ -191,8 +191,10 @@ class Replica(Generic[QueryT, ResultT]):
         if self.is_restoring:
             return None
         applied = self.state.last_applied
-        if applied > self._raft.snapshot.index and self._raft.knows_members_at(applied):
-            if self._raft.snapshot_is_damaged:
+        is_damaged = self._raft.snapshot_is_damaged
+        is_news = applied > self._raft.snapshot.index and self._raft.knows_members_at(applied)
+        if is_news or is_damaged:
+            if is_damaged:
                 self._taker.replace_damaged(now)
             # Until the disk has let go of what the last snapshot covers, its size makes none due.
             size = self.raft_state_bytes if self._raft.log_start_is_durable else 0

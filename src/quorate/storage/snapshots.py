@@ -5,8 +5,9 @@ that come from a leader. When it is complete it is synced and gets its final nam
 durable too; only then does it count, and the one before it is removed. So whatever happens, there
 is a whole snapshot, and a crash leaves nothing worse than files to be removed at the next start.
 
-A snapshot is only ever replaced by one that covers more. So an index stands for one file as long
-as there is one, and pieces that are read by index all come from it.
+A snapshot is only ever replaced by one that covers more, so an index stands for one file as long
+as there is one, and pieces that are read by index all come from it. One that was found damaged is
+the exception: no pieces of it are of use, and another that covers as much may take its place.
 
 What a snapshot needs of the log, and the log of it, is the business of `restart` and `store`.
 """
@@ -146,6 +147,7 @@ class Snapshots:
     def __init__(self, disk: Disk, newest: StoredSnapshot | None) -> None:
         self._disk = disk
         self._newest: _Complete | None = None
+        self._newest_is_damaged = False
         self._previous: _Complete | None = None
         self._own: _Own | None = None
         self._incoming: _Incoming | None = None
@@ -267,6 +269,7 @@ class Snapshots:
         data = complete.file.read_at(offset, length)
         end = offset + len(data)
         if end < min(offset + length, complete.stored.size):
+            self._found_damaged(complete)
             raise CorruptionError(self._location(complete), end, "the file ends too early")
         return data
 
@@ -281,8 +284,13 @@ class Snapshots:
                 memory, and another snapshot can take its place.
         """
         complete = self._complete(index)
-        if complete is not None:
+        if complete is None:
+            return
+        try:
             check_snapshot(complete.file, self._location(complete))
+        except CorruptionError:
+            self._found_damaged(complete)
+            raise
 
     def sections(self) -> Generator[bytes, None, None]:
         """The sections of the newest snapshot, read from the disk one by one.
@@ -315,9 +323,16 @@ class Snapshots:
     def _location(self, complete: _Complete) -> str:
         return self._disk.location(_final_name(complete.stored.metadata))
 
+    def _found_damaged(self, complete: _Complete) -> None:
+        if complete is self._newest:
+            self._newest_is_damaged = True
+
     def _covers(self, index: int) -> bool:
-        """Whether the newest snapshot covers as much as one that ends here."""
-        return self._newest is not None and self._newest.stored.metadata.index >= index
+        """Whether the newest snapshot covers as much as one that ends here, and is not to go."""
+        if self._newest is None:
+            return False
+        newest = self._newest.stored.metadata.index
+        return newest > index or (newest == index and not self._newest_is_damaged)
 
     def _give_up_own(self) -> None:
         if self._own is not None:
@@ -342,6 +357,7 @@ class Snapshots:
         if self._previous is not None:
             self._previous.file.close()
         self._previous, self._newest = self._newest, _Complete(stored, file)
+        self._newest_is_damaged = False
         for named in named_snapshots(self._disk):
             if named.name != _final_name(stored.metadata):
                 self._disk.remove(named.name)
