@@ -298,6 +298,7 @@ class Server:
         slow_disk: a write waits for `complete_write`, a piece of a snapshot for `write_chunk`;
             else both are done at once.
         slow_restore: to replace the state by a snapshot takes until `restored`.
+        data_ids: see `Raft`.
     """
 
     def __init__(
@@ -312,6 +313,7 @@ class Server:
         first_request_id: int = 1,
         slow_disk: bool = False,
         slow_restore: bool = False,
+        data_ids: frozenset[str] | None = None,
     ) -> None:
         self.me = NodeId(me)
         self.now = now
@@ -325,6 +327,7 @@ class Server:
             rng=random.Random(seed),
             now=now,
             first_request_id=first_request_id,
+            data_ids=data_ids,
         )
         self.sent: list[Envelope] = []
         self.committed: list[Entry] = []
@@ -555,7 +558,12 @@ class Cluster:
             now=self.now + node * 1_000_000_007,
             first_request_id=self._boots * IDS_OF_ONE_LIFE,
             slow_disk=slow_disk,
+            data_ids=self.data_ids_of(node),
         )
+
+    def data_ids_of(self, _node: int) -> frozenset[str] | None:
+        """By which data ids a member is this server; None: whatever it is."""
+        return None
 
     def __getitem__(self, node: int) -> Server:
         return self.servers[node]

@@ -1,0 +1,370 @@
+"""Worlds in which servers come and go besides, through the log, and leadership is handed over.
+
+Servers have the ids 1 to 7. One that has been removed may come back under its id: with the data
+that it had, or with an empty disk. That is another *life* of the id, and it has a `data_id` of its
+own. As in production, where connections are bound to data directories, what is sent to one life
+never reaches another; what one life has sent may still arrive when there is another.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+from tests.raft.conftest import Cluster, Disk, Packet, Server, durable_state
+from tests.raft.worlds import SETTINGS, Invariants, State, World, first_disks
+
+from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.entry import Entry
+from quorate.raft.messages import (
+    AppendEntries,
+    Forward,
+    InstallSnapshot,
+    PreVote,
+    ReadIndex,
+    RequestVote,
+    TimeoutNow,
+)
+from quorate.raft.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quorate.raft.messages import PeerMessage
+    from quorate.raft.ready import DurableState, Envelope, Events, Ready
+
+IDS = range(1, 8)
+STEPS = 3000
+
+KINDS = {kind: SETTINGS[kind] for kind in ("no_op_off", "production")}
+"""Plain Figure 2 is not among them: "removed servers [...] can disrupt the cluster" there (§4.2.3),
+and it need not make progress."""
+
+Request = PreVote | RequestVote | TimeoutNow | AppendEntries | InstallSnapshot | ReadIndex | Forward
+
+
+# ---------------------------------------------------------------------- the network
+
+
+class BoundPacket(Packet, frozen=True, kw_only=True):
+    """A message on its way to one life of a server."""
+
+    data_id: str
+
+
+class ChangingCluster(Cluster):
+    """A cluster whose servers come and go, and connections that are bound to their data."""
+
+    def __init__(
+        self, size: int, *, settings: Settings, seed: int, disks: Mapping[int, DurableState]
+    ) -> None:
+        self.data_ids = dict.fromkeys(range(1, size + 1), "")
+        """Of each server: which of its lives this is."""
+        self._asked_by: dict[int, str] = {}
+        """By the id of a request: which life of its sender has sent it."""
+        super().__init__(size, settings=settings, seed=seed, disks=disks, slow_disks=True)
+
+    def replace(self, node: int) -> Server:
+        """A server with an empty disk begins, in place of the one of that id if there is one."""
+        self.down.discard(node)
+        self.data_ids[node] = f"{node}.{self._boots}"
+        disk = Disk(durable_state(members=0))
+        self.servers[node] = self._boot(node, disk, slow_disk=True)
+        return self.servers[node]
+
+    def data_ids_of(self, node: int) -> frozenset[str]:
+        return frozenset({self.data_ids[node]})
+
+    def has(self, member: Member) -> bool:
+        """Whether this member's data is still there, though its server may be down."""
+        return self.data_ids.get(member.id) == member.data_id
+
+    def collect(self) -> None:
+        for server in self.up:
+            self.network += [
+                BoundPacket(
+                    server.me,
+                    envelope.to,
+                    envelope.message,
+                    data_id=self._addressee(server, envelope),
+                )
+                for envelope in server.sent
+            ]
+            server.sent = []
+
+    def hand_over(self, packet: Packet) -> None:
+        if self.arrives(packet):
+            super().hand_over(packet)
+
+    def arrives(self, packet: Packet) -> bool:
+        """Whether the life that a packet is for is still there."""
+        assert isinstance(packet, BoundPacket)
+        return packet.data_id == self.data_ids.get(packet.to)
+
+    def _addressee(self, sender: Server, envelope: Envelope) -> str:
+        """Which life of a server a message is for: an answer is for the one that asked."""
+        message: PeerMessage = envelope.message
+        if not isinstance(message, Request):
+            return self._asked_by[message.id]
+        self._asked_by[message.id] = self.data_ids[sender.me]
+        member = sender.raft.configuration.member(envelope.to)
+        return self.data_ids[envelope.to] if member is None else member.data_id
+
+
+# ---------------------------------------------------------------------- what must always hold
+
+
+class ChurnInvariants(Invariants):
+    """The safety properties, judged by the configurations that are in force."""
+
+    def __init__(self, cluster: ChangingCluster, *, committed_before: int) -> None:
+        first = cluster[1].raft.configuration
+        self.configurations = [(committed_before, first)]
+        """Those that are committed: from which index on, and which."""
+        self._changing_cluster = cluster
+        self._in_force: dict[int, Configuration] = {}
+        self._configuration_of: dict[tuple[int, int], Configuration] = {}
+        """By index and term of its entry."""
+        super().__init__(cluster, committed_before=committed_before)
+
+    def replaced(self, server: Server) -> None:
+        """A server began with an empty disk: nothing binds it that one before it has promised."""
+        me = server.me
+        self._vote_of = {key: vote for key, vote in self._vote_of.items() if key[0] != me}
+        self._greatest_promised_term.pop(me, None)
+        self._leader_of = {
+            term: -leader if leader == me else leader for term, leader in self._leader_of.items()
+        }
+        self.restarted(server)
+
+    def restarted(self, server: Server) -> None:
+        super().restarted(server)
+        self._in_force[server.me] = server.raft.configuration
+
+    def check(self, server: Server, events: Events, ready: Ready) -> None:
+        self._check_commitment(server)
+        super().check(server, events, ready)
+        self._check_configuration(server)
+        self._in_force[server.me] = server.raft.configuration
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The configuration as of a committed index."""
+        return next(known for at, known in reversed(self.configurations) if at <= index)
+
+    def _check_commitment(self, server: Server) -> None:
+        """What a leader commits is on the disks of a majority of the latest voters in its log.
+
+        Those are the voters as of the turn before: within one turn it commits first, and changes
+        the configuration then.
+        """
+        raft, seen = server.raft, self._seen[server.me]
+        if seen.led_term is None or raft.current_term != seen.led_term:
+            return
+        if raft.commit_index <= max(seen.commit_index, raft.snapshot.index):
+            return
+        term = raft.term_at(raft.commit_index)
+        assert term is not None
+        configuration = self._in_force[server.me]
+        holders = [
+            member.id
+            for member in configuration.voters
+            if self._changing_cluster.has(member)
+            and self._cluster[member.id].disk.holds(raft.commit_index, term)
+        ]
+        assert configuration.is_majority(holders), "what is committed is on a majority's disks"
+
+    def _check_holders(self, entry: Entry) -> None:
+        # Whose disks they have to be on was known when the leader committed it.
+        if entry.configuration is not None:
+            _, before = self.configurations[-1]
+            difference = set(entry.configuration.voter_ids) ^ set(before.voter_ids)
+            assert len(difference) <= 1, "configurations in a row differ by one voter (§4.1)"
+            self.configurations.append((entry.index, entry.configuration))
+
+    def _register(self, previous_term: int, entries: tuple[Entry, ...]) -> None:
+        super()._register(previous_term, entries)
+        for entry in entries:
+            if entry.configuration is not None:
+                self._configuration_of[entry.index, entry.term] = entry.configuration
+
+    def _check_configuration(self, server: Server) -> None:
+        """ "a server always uses the latest configuration in its log" (Raft §6)."""
+        raft = server.raft
+        if raft.snapshot_is_lost:  # such a server neither leads nor stands
+            return
+        if raft.snapshot.index:  # else nobody may have told it who the members are
+            as_of_snapshot = self.configuration_at(raft.snapshot.index)
+            assert raft.snapshot.configuration == as_of_snapshot, "as of the snapshot"
+        terms = self._seen[server.me].terms
+        if raft.durable_index < raft.last_index:
+            return  # not all of it is known here yet
+        in_log = [
+            key
+            for key in self._configuration_of
+            if raft.snapshot.index < key[0] and terms.get(key[0]) == key[1]
+        ]
+        latest = self._configuration_of[max(in_log)] if in_log else raft.snapshot.configuration
+        assert raft.configuration == latest, "the latest configuration in the log is in force"
+
+
+# ---------------------------------------------------------------------- what happens
+
+
+class Churn(msgspec.Struct, frozen=True):
+    """How often members change, and how."""
+
+    change: float
+    """The weight of such a step."""
+    promotion: float
+    """That a new member is to vote."""
+    empty_disk: float
+    """That a server comes back with an empty disk, if there is one of its id."""
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> Churn:
+        """Some churn."""
+        return cls(
+            change=rng.choice([1, 4, 12]),
+            promotion=rng.choice([0.5, 0.9, 1.0]),
+            empty_disk=rng.choice([0.2, 0.8]),
+        )
+
+
+class ChangingWorld(World):
+    """A cluster to which anything may happen, and whose members change."""
+
+    def __init__(self, rng: random.Random, cluster: ChangingCluster, base: int) -> None:
+        self.churn = Churn.drawn(rng)
+        self.changing_cluster = cluster
+        super().__init__(rng, cluster, committed_before=base)
+        self.invariants: ChurnInvariants = ChurnInvariants(cluster, committed_before=base)
+
+    def hand_over(self, packet: Packet) -> None:
+        if self.changing_cluster.arrives(packet):
+            super().hand_over(packet)
+
+    def step(self) -> None:
+        """Something happens."""
+        if self.rng.random() < self.churn.change / 100:
+            self._change()
+        else:
+            super().step()
+
+    # ------------------------------------------------------------------ the operator
+
+    def _change(self) -> None:
+        """An operator wants something of a server that leads, or thinks so."""
+        leaders = [server for server in self.running if server.raft.is_leader]
+        if not leaders:
+            return
+        leader = self.rng.choice(leaders)
+        match self.rng.choice(["add", "add", "add", "remove", "remove", "promote", "transfer"]):
+            case "add":
+                self._add(leader)
+            case "remove":
+                self._remove(leader)
+            case "promote":
+                self._promote(leader)
+            case "transfer":
+                voters = leader.raft.configuration.voter_ids
+                leader.raft.transfer_leadership(self.rng.choice(voters), leader.now)
+                self.turn(leader)
+
+    def _add(self, leader: Server) -> None:
+        configuration = leader.raft.configuration
+        strangers = [node for node in IDS if configuration.member(NodeId(node)) is None]
+        if not strangers:
+            return
+        node = self.rng.choice(strangers)
+        if node not in self.cluster.servers or (
+            self._is_gone(node)
+            and (self.changing_cluster.data_ids[node] or self.rng.random() < self.churn.empty_disk)
+        ):
+            self._replace(node)
+        member = Member(NodeId(node), data_id=self.changing_cluster.data_ids[node])
+        if member.data_id in configuration.removed:
+            return
+        promote = self.rng.random() < self.churn.promotion
+        self._propose(leader, configuration.with_learner(member, promote=promote))
+
+    def _remove(self, leader: Server) -> None:
+        configuration = leader.raft.configuration
+        if len(configuration.voters) > 1:
+            member = self.rng.choice(configuration.members)
+            self._propose(leader, configuration.without(member.id))
+
+    def _promote(self, leader: Server) -> None:
+        configuration = leader.raft.configuration
+        if configuration.learners:
+            learner = self.rng.choice(configuration.learners)
+            self._propose(leader, configuration.with_promoting(learner.id))
+
+    def _propose(self, leader: Server, configuration: Configuration) -> None:
+        leader.raft.change_configuration(configuration, leader.now)
+        self.turn(leader)
+
+    def _is_gone(self, node: int) -> bool:
+        """Whether it is removed, and that is committed: its data is of no use to anybody."""
+        _, configuration = self.invariants.configurations[-1]
+        return configuration.member(NodeId(node)) is None
+
+    def _replace(self, node: int) -> None:
+        """A server begins with an empty disk."""
+        self.paused.discard(node)
+        self.taking.pop(node, None)
+        self.restoring.pop(node, None)
+        self.forwards[node] = set()
+        self.states[node] = State.first(0)
+        self.invariants.replaced(self.changing_cluster.replace(node))
+
+    def _may_lose_snapshots(self) -> bool:
+        # With fewer voters, one whose snapshot is lost might be needed to send one.
+        voters = {len(configuration.voters) for _, configuration in self._possible()}
+        return min(voters) > 2 and super()._may_lose_snapshots()
+
+    def _possible(self) -> list[tuple[int, Configuration]]:
+        in_logs = [(0, server.raft.configuration) for server in self.cluster.servers.values()]
+        return [known for known in in_logs if known[1].voters] + self.invariants.configurations[-1:]
+
+    # ------------------------------------------------------------------ and then
+
+    def _members(self) -> list[Server]:
+        """The servers that are members by the newest committed configuration."""
+        _, configuration = self.invariants.configurations[-1]
+        return [
+            self.cluster[member.id]
+            for member in configuration.members
+            if self.changing_cluster.has(member)
+        ]
+
+    def _is_owed(self) -> bool:
+        # Whoever is no member any more waits in vain.
+        members = self._members()
+        _, configuration = self.invariants.configurations[-1]
+        return (
+            any(server.me in configuration.promoting for server in members)
+            or any(self.forwards[server.me] for server in members)
+            or any(
+                node == server.me for node, _ in self.invariants.read_floor for server in members
+            )
+        )
+
+    def _is_everywhere(self, entry: Entry) -> bool:
+        committed, _ = self.invariants.committed.get(entry.index, (None, 0))
+        return committed == entry and all(
+            self.states[server.me].index >= entry.index for server in self._members()
+        )
+
+
+def live(kind: str, size: int, start: str, seed: int) -> ChangingWorld:
+    """Lives a whole world; returns it as it is in the end."""
+    rng = random.Random(f"churn {kind} {size} {start} {seed}")
+    disks = first_disks(rng, size, start)
+    cluster = ChangingCluster(size, settings=KINDS[kind], seed=seed, disks=disks)
+    world = ChangingWorld(rng, cluster, 0 if start == "empty" else 10)
+    for _ in range(STEPS):
+        world.step()
+    world.heal()
+    world.progress()
+    return world
