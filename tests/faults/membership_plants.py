@@ -11,6 +11,8 @@ from quorate.raft import core
 from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import ChangeRefusal, Configuration, Membership, NodeId
 from quorate.raft.core import Raft
+from quorate.raft.leader import Leader
+from quorate.raft.log import RaftLog
 from quorate.sim import peer_links
 from quorate.wire.peer_hello import Hello, refuse_reason
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
     from quorate.node.limits import NodeLimits
-    from quorate.raft.log import RaftLog
+    from quorate.raft.progress import Progress
     from quorate.raft.snapshot import SnapshotMetadata
 
 
@@ -57,7 +59,9 @@ def _without_refusal(patches: pytest.MonkeyPatch, ignored: ChangeRefusal) -> Non
 
     def careless(self: Raft) -> ChangeRefusal | None:
         refusal = change_refusal(self)
-        return None if refusal is ignored else refusal
+        if refusal is ignored:  # what it would have looked at next
+            return ChangeRefusal.TRANSFER_UNDER_WAY if self.is_transferring else None
+        return refusal
 
     patches.setattr(Raft, "_change_refusal", careless)
 
@@ -128,3 +132,40 @@ def a_node_with_new_data_has_the_sessions_of_its_predecessor(patches: pytest.Mon
         init(self, node, boot, limits)
 
     patches.setattr(OwnSession, "__init__", by_number)
+
+
+def a_server_with_new_data_is_the_voter_that_had_its_id(patches: pytest.MonkeyPatch) -> None:
+    def whatever_its_data(self: Raft, configuration: Configuration) -> bool:
+        return configuration.is_voter(self.me)
+
+    patches.setattr(Raft, "_votes_in", whatever_its_data)
+
+
+def late_answers_of_a_former_member_count(patches: pytest.MonkeyPatch) -> None:
+    def of_whoever_has_the_id(self: Leader, peer: NodeId, _request_id: int) -> Progress | None:
+        return self.progress.get(peer)
+
+    patches.setattr(Leader, "_progress_of", of_whoever_has_the_id)
+
+
+def a_removed_leader_counts_itself(patches: pytest.MonkeyPatch) -> None:
+    """As if it were a voter still."""
+    match_index_of = Leader.match_index_of
+
+    def counting_itself(self: Leader, node: NodeId) -> int:
+        own = match_index_of(self, self._me)
+        removed = not self._configuration.is_voter(self._me)
+        return max(own, match_index_of(self, node)) if removed else match_index_of(self, node)
+
+    patches.setattr(Leader, "match_index_of", counting_itself)
+
+
+def a_truncation_leaves_the_configuration_in_force(patches: pytest.MonkeyPatch) -> None:
+    truncate_from = RaftLog.truncate_from
+
+    def without_taking_back(self: RaftLog, index: int) -> None:
+        known = list(self._configurations)
+        truncate_from(self, index)
+        self._configurations = known
+
+    patches.setattr(RaftLog, "truncate_from", without_taking_back)

@@ -28,7 +28,7 @@ def noticed(plant: Plant, run: Run, seed: int) -> str | None:
         plant(patches)
         try:
             run(seed)
-        except (AssertionError, ValueError) as error:
+        except (AssertionError, ValueError, LookupError) as error:
             (where,) = traceback.extract_tb(error.__traceback__)[-1:]
             return f"{type(error).__name__}: {str(error) or where.line}"
     return None

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from quorate.raft.messages import PeerMessage
     from quorate.raft.ready import DurableState, Envelope, Events, Ready
 
-IDS = range(1, 8)
-STEPS = 3000
+STEPS = 4000
+CHANGES = ["add", "add", "add", "add", "remove", "remove", "promote", "transfer"]
 
 KINDS = {kind: SETTINGS[kind] for kind in ("no_op_off", "production")}
 """Plain Figure 2 is not among them: "removed servers [...] can disrupt the cluster" there (§4.2.3),
@@ -148,6 +148,11 @@ class ChurnInvariants(Invariants):
         self._check_configuration(server)
         self._in_force[server.me] = server.raft.configuration
 
+    @property
+    def members(self) -> Configuration:
+        """The newest configuration that is committed."""
+        return self.configurations[-1][1]
+
     def configuration_at(self, index: int) -> Configuration:
         """The configuration as of a committed index."""
         return next(known for at, known in reversed(self.configurations) if at <= index)
@@ -177,8 +182,7 @@ class ChurnInvariants(Invariants):
     def _check_holders(self, entry: Entry) -> None:
         # Whose disks they have to be on was known when the leader committed it.
         if entry.configuration is not None:
-            _, before = self.configurations[-1]
-            difference = set(entry.configuration.voter_ids) ^ set(before.voter_ids)
+            difference = set(entry.configuration.voter_ids) ^ set(self.members.voter_ids)
             assert len(difference) <= 1, "configurations in a row differ by one voter (§4.1)"
             self.configurations.append((entry.index, entry.configuration))
 
@@ -218,6 +222,8 @@ class Churn(msgspec.Struct, frozen=True):
     """The weight of such a step."""
     promotion: float
     """That a new member is to vote."""
+    ids: int
+    """There are servers of the ids 1 to this. The fewer, the more often one comes back."""
     empty_disk: float
     """That a server comes back with an empty disk, if there is one of its id."""
 
@@ -225,8 +231,9 @@ class Churn(msgspec.Struct, frozen=True):
     def drawn(cls, rng: random.Random) -> Churn:
         """Some churn."""
         return cls(
-            change=rng.choice([1, 4, 12]),
+            change=rng.choice([4, 12, 25]),
             promotion=rng.choice([0.5, 0.9, 1.0]),
+            ids=rng.choice([3, 4, 5, 7]),
             empty_disk=rng.choice([0.2, 0.8]),
         )
 
@@ -237,6 +244,7 @@ class ChangingWorld(World):
     def __init__(self, rng: random.Random, cluster: ChangingCluster, base: int) -> None:
         self.churn = Churn.drawn(rng)
         self.changing_cluster = cluster
+        self._ids = range(1, max(self.churn.ids, len(cluster.servers) + 1) + 1)
         super().__init__(rng, cluster, committed_before=base)
         self.invariants: ChurnInvariants = ChurnInvariants(cluster, committed_before=base)
 
@@ -259,7 +267,7 @@ class ChangingWorld(World):
         if not leaders:
             return
         leader = self.rng.choice(leaders)
-        match self.rng.choice(["add", "add", "add", "remove", "remove", "promote", "transfer"]):
+        match self.rng.choice(CHANGES):
             case "add":
                 self._add(leader)
             case "remove":
@@ -273,20 +281,24 @@ class ChangingWorld(World):
 
     def _add(self, leader: Server) -> None:
         configuration = leader.raft.configuration
-        strangers = [node for node in IDS if configuration.member(NodeId(node)) is None]
+        strangers = [node for node in self._ids if configuration.member(NodeId(node)) is None]
         if not strangers:
             return
         node = self.rng.choice(strangers)
-        if node not in self.cluster.servers or (
-            self._is_gone(node)
-            and (self.changing_cluster.data_ids[node] or self.rng.random() < self.churn.empty_disk)
-        ):
+        data_id = self.changing_cluster.data_ids.get(node)
+        if data_id is None or (self._is_gone(node) and self._begins_anew(data_id)):
             self._replace(node)
         member = Member(NodeId(node), data_id=self.changing_cluster.data_ids[node])
-        if member.data_id in configuration.removed:
+        if member.data_id and member.data_id in configuration.removed:
             return
         promote = self.rng.random() < self.churn.promotion
         self._propose(leader, configuration.with_learner(member, promote=promote))
+
+    def _begins_anew(self, data_id: str) -> bool:
+        """Whether a server gets an empty disk. Only those of the beginning may keep their data."""
+        return (
+            data_id in self.invariants.members.removed or self.rng.random() < self.churn.empty_disk
+        )
 
     def _remove(self, leader: Server) -> None:
         configuration = leader.raft.configuration
@@ -306,8 +318,7 @@ class ChangingWorld(World):
 
     def _is_gone(self, node: int) -> bool:
         """Whether it is removed, and that is committed: its data is of no use to anybody."""
-        _, configuration = self.invariants.configurations[-1]
-        return configuration.member(NodeId(node)) is None
+        return self.invariants.members.member(NodeId(node)) is None
 
     def _replace(self, node: int) -> None:
         """A server begins with an empty disk."""
@@ -320,30 +331,26 @@ class ChangingWorld(World):
 
     def _may_lose_snapshots(self) -> bool:
         # With fewer voters, one whose snapshot is lost might be needed to send one.
-        voters = {len(configuration.voters) for _, configuration in self._possible()}
-        return min(voters) > 2 and super()._may_lose_snapshots()
-
-    def _possible(self) -> list[tuple[int, Configuration]]:
-        in_logs = [(0, server.raft.configuration) for server in self.cluster.servers.values()]
-        return [known for known in in_logs if known[1].voters] + self.invariants.configurations[-1:]
+        in_logs = [server.raft.configuration for server in self.cluster.servers.values()]
+        voters = [len(known.voters) for known in [self.invariants.members, *in_logs]]
+        return all(count == 0 or count > 2 for count in voters) and super()._may_lose_snapshots()
 
     # ------------------------------------------------------------------ and then
 
     def _members(self) -> list[Server]:
         """The servers that are members by the newest committed configuration."""
-        _, configuration = self.invariants.configurations[-1]
         return [
             self.cluster[member.id]
-            for member in configuration.members
+            for member in self.invariants.members.members
             if self.changing_cluster.has(member)
         ]
 
     def _is_owed(self) -> bool:
         # Whoever is no member any more waits in vain.
         members = self._members()
-        _, configuration = self.invariants.configurations[-1]
+        promoting = self.invariants.members.promoting
         return (
-            any(server.me in configuration.promoting for server in members)
+            any(server.me in promoting for server in members)
             or any(self.forwards[server.me] for server in members)
             or any(
                 node == server.me for node, _ in self.invariants.read_floor for server in members

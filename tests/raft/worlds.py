@@ -225,6 +225,7 @@ class Invariants:
         self.read_floor: dict[tuple[int, int], int] = {}
         """By server and ticket of a read: what was committed when it was asked."""
         self.reads_served = 0
+        self._known_committed = committed_before
         self.states: dict[int, State] = {}
         """By index: the state of the first server that came there."""
         self.snapshots_sent: dict[tuple[int, int], tuple[SnapshotMetadata, int]] = {}
@@ -268,10 +269,12 @@ class Invariants:
         self._check_committed(server, events)
         self._check_leader(server)
         self._check_messages(server, ready)
+        # A leader that restores a snapshot commits what nobody has been given yet.
+        self._known_committed = max(self._known_committed, server.raft.commit_index)
         for read in events.reads:
             floor = self.read_floor.pop((server.me, read.ticket))
             assert read.index >= floor, "a read sees all that was committed when it was asked"
-            assert read.index <= max(self.committed_anywhere, server.raft.commit_index)
+            assert read.index <= self._known_committed, "a read waits for nothing uncommitted"
             self.reads_served += 1
         seen = self._seen[server.me]
         seen.term = server.raft.current_term
