@@ -281,7 +281,11 @@ class ChangingWorld(World):
 
     def _add(self, leader: Server) -> None:
         configuration = leader.raft.configuration
-        strangers = [node for node in self._ids if configuration.member(NodeId(node)) is None]
+        strangers = [
+            node
+            for node in self._ids
+            if node != leader.me and configuration.member(NodeId(node)) is None
+        ]
         if not strangers:
             return
         node = self.rng.choice(strangers)

@@ -44,6 +44,14 @@ def lead(cluster: Cluster, node: int = 1) -> Configuration:
     return cluster[node].raft.configuration
 
 
+def hand_over(cluster: Cluster, node: int, *, to: int) -> bool:
+    """Lets a leader hand its leadership over; what it sends for that is on its way."""
+    outcome = cluster[node].raft.transfer_leadership(NodeId(to), cluster[node].now)
+    cluster[node].settle()
+    cluster.collect()
+    return outcome
+
+
 def test_a_learner_gets_the_log_and_becomes_a_voter_when_it_has_caught_up(
     new_cluster: type[Cluster],
 ) -> None:
@@ -141,6 +149,39 @@ def test_a_server_that_is_to_go_may_still_have_to_lead(new_cluster: type[Cluster
     assert cluster[2].raft.is_leader
     assert ids(cluster[2].raft.configuration) == ((2,), ())
     assert cluster[2].raft.commit_index > entry.index
+
+
+def test_one_that_joined_and_is_to_go_may_still_have_to_lead_after_a_restart(
+    new_cluster: type[Cluster],
+) -> None:
+    """Found by random worlds in which servers come and go.
+
+    1. Server 2 joins, leads, and removes itself. 2. It crashes when only its own log has that.
+    3. It comes back and does not know what is committed; as of its snapshot, which is none, it is
+    no member. If it goes by that, it never stands; and server 1 waits for its vote for ever, for
+    its own log is shorter.
+    """
+    cluster = new_cluster(1, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(2)
+    cluster.change(1, configuration.with_learner(Member(NodeId(2)), promote=True))
+    cluster.run(3 * HEARTBEAT)
+    hand_over(cluster, 1, to=2)
+    cluster.run(HEARTBEAT)
+    assert cluster[2].raft.is_leader
+    configuration = cluster[2].raft.configuration
+    entry = cluster.change(2, configuration.without(NodeId(2)))
+    assert isinstance(entry, Entry)
+    cluster.drop()
+    cluster.crash(2)
+    cluster.restart(2)
+    cluster.run(20 * TIMEOUT)
+    assert cluster[1].raft.is_leader
+    assert ids(cluster[1].raft.configuration) == ((1,), ())
+    assert cluster[1].raft.commit_index > entry.index
+    term = cluster[1].raft.current_term
+    cluster.run(20 * TIMEOUT)
+    assert (cluster[2].raft.role_name, cluster[1].raft.current_term) == ("follower", term)
 
 
 def test_one_change_at_a_time(new_cluster: type[Cluster]) -> None:

@@ -593,12 +593,16 @@ class Raft:
         """Whether it has what a leader needs, and a vote.
 
         A server that is to go may still be needed as a leader, namely to commit the entry that
-        removes it (dissertation §4.2.2); once that is committed it is not.
+        removes it (dissertation §4.2.2); once that is committed it is not. The configuration before
+        is committed whether or not this server knows that, since changes come one at a time.
         """
         if self._snapshot_is_lost:
             return False
-        committed = self._log.configuration_at(self.commit_index)
-        return self._votes_in(self.configuration) or self._votes_in(committed)
+        if self._votes_in(self.configuration):
+            return True
+        return not self.configuration_is_committed and self._votes_in(
+            self._log.previous_configuration
+        )
 
     def _votes_in(self, configuration: Configuration) -> bool:
         """Whether this very server is one of the voters.

@@ -84,6 +84,11 @@ class RaftLog:
         """The index of its entry, or of the snapshot that holds it."""
         return self._configurations[-1][0]
 
+    @property
+    def previous_configuration(self) -> Configuration:
+        """The one before, that a truncation would bring back."""
+        return self._configurations[-2][1]
+
     def configuration_at(self, index: int) -> Configuration:
         """The configuration as of an entry that the snapshot does not cover, or of its end."""
         assert self.snapshot.index <= index <= self.last_index
