@@ -22,7 +22,15 @@ class CatchingUp:
         self._round_end = last_index
         self._begun_at = now
         self.is_done = False
-        """Whether a round has ended that lasted less than an election timeout."""
+        """Whether the last round lasted less than an election timeout."""
+
+    def has_caught_up(self, now: int, limit_us: int) -> bool:
+        """Whether the last round was short enough, and the present one is not too long already.
+
+        The present one is too long if the learner is out of touch, or was and has come back: what
+        it had before it left says nothing of what it lacks since.
+        """
+        return self.is_done and now - self._begun_at < limit_us
 
     def advance(self, match_index: int, *, last_index: int, now: int, limit_us: int) -> None:
         """The learner's log is equal to the leader's up to `match_index`.

@@ -132,12 +132,13 @@ class Leader:
         }
 
     def learner_to_promote(self, now: int) -> NodeId | None:
-        """A learner whose log has caught up and that is in touch."""
+        """A learner whose log has caught up."""
+        limit_us = self._settings.election_timeout_us
         return next(
             (
                 node
                 for node, rounds in self._catching_up.items()
-                if rounds.is_done and self.hears(node, now)
+                if rounds.has_caught_up(now, limit_us)
             ),
             None,
         )
