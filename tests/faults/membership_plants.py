@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pytest
 
     from quorate.node.limits import NodeLimits
-    from quorate.raft.progress import Progress
     from quorate.raft.snapshot import SnapshotMetadata
 
 
@@ -132,20 +131,6 @@ def a_node_with_new_data_has_the_sessions_of_its_predecessor(patches: pytest.Mon
         init(self, node, boot, limits)
 
     patches.setattr(OwnSession, "__init__", by_number)
-
-
-def a_server_with_new_data_is_the_voter_that_had_its_id(patches: pytest.MonkeyPatch) -> None:
-    def whatever_its_data(self: Raft, configuration: Configuration) -> bool:
-        return configuration.is_voter(self.me)
-
-    patches.setattr(Raft, "_votes_in", whatever_its_data)
-
-
-def late_answers_of_a_former_member_count(patches: pytest.MonkeyPatch) -> None:
-    def of_whoever_has_the_id(self: Leader, peer: NodeId, _request_id: int) -> Progress | None:
-        return self.progress.get(peer)
-
-    patches.setattr(Leader, "_progress_of", of_whoever_has_the_id)
 
 
 def a_removed_leader_counts_itself(patches: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Random worlds of cores whose members change find each planted bug of membership.
 
-Most of what is noticed are the consequences: two leaders in a term, or a committed entry that is
-gone. Nobody there looks at when a leader makes a change.
+What is noticed are the consequences: what is on too few disks, what is not as agreed, or that
+another leader may be elected that lacks what is committed. Nobody there looks at when a leader
+makes a change.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ if TYPE_CHECKING:
 SEEDS = range(1, 51)
 
 NOT_COPIED = "on a majority's disks"
-SPLIT = "election safety|leader completeness|state machine safety"
+SPLIT = "may be elected without|election safety|leader completeness|state machine safety"
 
 BUGS = [
     (membership_plants.a_change_is_committed_by_the_old_majority_alone, NOT_COPIED, 4),
-    (membership_plants.two_changes_are_made_at_once, SPLIT, 10),
-    (membership_plants.a_change_is_made_before_the_first_commit_of_the_term, SPLIT, 11),
+    (membership_plants.two_changes_are_made_at_once, SPLIT, 1),
+    (membership_plants.a_change_is_made_before_the_first_commit_of_the_term, SPLIT, 3),
     (membership_plants.learners_count_in_the_quorum, NOT_COPIED, 1),
     (membership_plants.a_snapshot_lacks_the_members, "as of the snapshot", 1),
     (membership_plants.a_removed_leader_counts_itself, NOT_COPIED, 3),
     (membership_plants.a_truncation_leaves_the_configuration_in_force, "is in force", 6),
-    (membership_plants.a_server_with_new_data_is_the_voter_that_had_its_id, SPLIT, 16),
 ]
 
 

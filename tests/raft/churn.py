@@ -146,6 +146,8 @@ class ChurnInvariants(Invariants):
         self._check_commitment(server)
         super().check(server, events, ready)
         self._check_configuration(server)
+        if server.raft.is_leader and server.raft.configuration != self._in_force[server.me]:
+            self._check_no_other_can_win(server)
         self._in_force[server.me] = server.raft.configuration
 
     @property
@@ -178,6 +180,46 @@ class ChurnInvariants(Invariants):
             and self._cluster[member.id].disk.holds(raft.commit_index, term)
         ]
         assert configuration.is_majority(holders), "what is committed is on a majority's disks"
+
+    def _check_no_other_can_win(self, leader: Server) -> None:
+        """While a leader may commit a change, no majority without one of those can elect another.
+
+        This is how a change that must not be made shows, also if nobody happens to stand: 1. A
+        server whose log has not got the change gets all the votes that it may get. 2. The leader
+        commits the change with others. 3. The new leader does not have what is committed.
+        """
+        membership, term = leader.raft.membership, leader.raft.current_term
+        may_accept = {
+            voter.me
+            for voter in self._up(membership.configuration)
+            if voter.raft.current_term <= term
+        }
+        for other in self._cluster.up:
+            raft = other.raft
+            has_it = membership.index <= raft.snapshot.index or term == raft.term_at(
+                membership.index
+            )
+            if has_it or raft.snapshot_is_lost or other not in self._up(raft.configuration):
+                continue
+            may_elect = {
+                voter.me
+                for voter in self._up(raft.configuration)
+                if (voter.raft.last_term, voter.raft.last_index)
+                <= (raft.last_term, raft.last_index)
+            }
+            missing = max(0, raft.configuration.majority - len(may_elect - may_accept))
+            if missing <= len(may_elect & may_accept):
+                assert len(may_accept) - missing < membership.configuration.majority, (
+                    f"{other.me} may be elected without anybody who may have the change"
+                )
+
+    def _up(self, configuration: Configuration) -> list[Server]:
+        """The voters that are not crashed."""
+        return [
+            self._cluster[member.id]
+            for member in configuration.voters
+            if self._changing_cluster.has(member) and self._cluster[member.id] in self._cluster.up
+        ]
 
     def _check_holders(self, entry: Entry) -> None:
         # Whose disks they have to be on was known when the leader committed it.
