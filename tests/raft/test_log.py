@@ -266,3 +266,68 @@ def test_a_configuration_that_stays_counts_with_all_that_it_takes() -> None:
     assert one > ENTRY_HEADER_BYTES + 7 * 3
     log.compact(SnapshotMetadata(5, 1, 0, configuration), trailing_bytes=2 * one)
     assert log.first_index == 4
+
+
+def change(index: int, term: int, voters: int) -> Entry:
+    configuration = configuration_of(range(1, voters + 1))
+    kind = EntryKind.CONFIGURATION
+    return Entry(index, term, 10 * index, kind, configuration=configuration)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("append"), st.integers(0, 3)),
+    st.tuples(st.just("change"), st.integers(1, 9)),
+    st.tuples(st.just("truncate"), st.integers(0, 5)),
+    st.tuples(st.just("compact"), st.integers(0, 8)),
+    st.tuples(st.just("install"), st.integers(1, 9)),
+    st.tuples(st.just("restart"), st.just(0)),
+)
+
+
+@given(st.lists(STEPS, max_size=30), st.integers(0, 3 * (ENTRY_HEADER_BYTES + 1)))
+def test_the_configuration_as_of_each_index_is_that_of_the_last_change_before_it(
+    steps: list[tuple[str, int]], trailing_bytes: int
+) -> None:
+    """ "a server always uses the latest configuration in its log" (Raft §6), and a snapshot holds
+    what was the latest as of its index.
+    """
+    log = log_of()
+    twin = {0: 1}
+    """How many voters there are as of each index, none forgotten."""
+    for step, number in steps:
+        last = log.last_index
+        match step:
+            case "append":
+                for index in range(last + 1, last + number + 1):
+                    log.append(entry(index, 1))
+                    twin[index] = twin[index - 1]
+            case "change":
+                log.append(change(last + 1, 1, number))
+                twin[last + 1] = number
+            case "truncate" if last - number >= log.snapshot.index and number:
+                log.truncate_from(last - number + 1)
+            case "compact" if log.snapshot.index + number <= last:
+                index = log.snapshot.index + number
+                term = log.term_at(index)
+                assert term is not None
+                snapshot = SnapshotMetadata(index, term, 10 * index, log.configuration_at(index))
+                log.compact(snapshot, trailing_bytes=trailing_bytes)
+            case "install":
+                configuration = configuration_of(range(1, number + 1))
+                snapshot = SnapshotMetadata(last + 1, 1, 10 * last, configuration)
+                log.compact(snapshot, trailing_bytes=trailing_bytes)
+                twin[last + 1] = number
+            case "restart":
+                entries = log.slice(log.first_index, log.last_index)
+                log = RaftLog(log.start, log.snapshot, entries)
+            case _:
+                continue
+        known = range(log.snapshot.index, log.last_index + 1)
+        assert [len(log.configuration_at(index).voters) for index in known] == [
+            twin[index] for index in known
+        ]
+        assert log.configuration == log.configuration_at(log.last_index)
+        assert log.configuration == log.configuration_at(log.configuration_index)
+        if log.configuration_index > log.snapshot.index:
+            before = log.configuration_at(log.configuration_index - 1)
+            assert log.previous_configuration == before

@@ -19,13 +19,15 @@ from quorate.raft.configuration import (
 )
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry
-from quorate.raft.messages import AppendEntries, PreVote, RequestVote, TimeoutNow
+from quorate.raft.messages import AppendEntries, PreVote, RequestVote, RequestVoteAnswer, TimeoutNow
 from quorate.raft.ready import DurableState
 from quorate.raft.settings import Settings
 from quorate.raft.snapshot import SnapshotMetadata
 
 if TYPE_CHECKING:
-    from tests.raft.conftest import Cluster, Packet
+    from collections.abc import Callable
+
+    from tests.raft.conftest import Cluster, Packet, Server
 
 PRODUCTION = Settings()
 TIMEOUT = PRODUCTION.election_timeout_us
@@ -198,6 +200,58 @@ def test_one_that_joined_and_is_to_go_may_still_have_to_lead_after_a_restart(
     assert (cluster[2].raft.role_name, cluster[1].raft.current_term) == ("follower", term)
 
 
+def test_one_that_is_removed_stands_until_it_knows_that_this_is_committed(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.isolate(1)
+    cluster.change(1, configuration.without(NodeId(1)))
+    cluster.run(4 * TIMEOUT)
+    assert cluster[1].raft.role_name == "pre-candidate"
+    cluster.heal()
+    cluster.run(2 * TIMEOUT)
+    gone = cluster.leader
+    assert gone.raft.configuration == configuration, "it was taken back"
+    cluster.change(gone.me, configuration.without(gone.me))
+    cluster.run(HEARTBEAT)
+    assert cluster.leader is not gone
+    cluster.isolate(gone.me)
+    for _ in range(20):
+        cluster.run(TIMEOUT)
+        assert gone.raft.role_name == "follower"
+
+
+def test_a_cluster_of_one_becomes_one_of_two_and_one_of_one_again(
+    new_cluster: type[Cluster],
+) -> None:
+    """With the other one: the first is removed by itself, and not needed any more."""
+    cluster = new_cluster(1, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.propose(1, b"kept")
+    cluster.add(2)
+    cluster.change(1, configuration.with_learner(Member(NodeId(2)), promote=True))
+    cluster.run(3 * HEARTBEAT)
+    configuration = cluster[1].raft.configuration
+    assert ids(configuration) == ((1, 2), ())
+    cluster.isolate(2)
+    entry = cluster.propose(1)
+    assert entry is not None
+    cluster.run(HEARTBEAT)
+    assert cluster[1].raft.commit_index < entry.index, "two of two are needed"
+    cluster.heal()
+    cluster.change(1, configuration.without(NodeId(1)))
+    cluster.run(TIMEOUT)
+    cluster.crash(1)
+    cluster.run(TIMEOUT)
+    assert cluster[2].raft.is_leader
+    assert ids(cluster[2].raft.configuration) == ((2,), ())
+    entry = cluster.propose(2)
+    assert entry is not None
+    assert cluster[2].raft.commit_index == entry.index
+    assert b"kept" in [known.data for known in cluster[2].committed]
+
+
 def test_one_change_at_a_time(new_cluster: type[Cluster]) -> None:
     """ "must not start a new change until the previous one is committed"."""
     cluster = new_cluster(5, settings=PRODUCTION)
@@ -360,6 +414,60 @@ def test_a_newcomer_learns_the_members_from_a_snapshot(new_cluster: type[Cluster
     cluster.run(2 * TIMEOUT)
     assert cluster[4].installed
     assert ids(cluster[4].raft.configuration) == ((1, 2, 3, 4), ())
+
+
+def test_a_restart_finds_a_change_behind_the_snapshot(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.run(HEARTBEAT)
+    cluster[2].compact()
+    cluster.change(1, configuration.without(NodeId(3)))
+    cluster.deliver()
+    cluster.crash(2)
+    cluster.restart(2)
+    assert ids(cluster[2].raft.snapshot.configuration) == ((1, 2, 3), ())
+    assert ids(cluster[2].raft.configuration) == ((1, 2), ())
+    assert not cluster[2].raft.configuration_is_committed, "nobody has told it again yet"
+
+
+def test_what_is_taken_back_behind_a_snapshot_leaves_that_of_the_snapshot(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.change(1, configuration.without(NodeId(2)))
+    cluster.run(HEARTBEAT)
+    cluster.change(1, cluster[1].raft.configuration.with_learner(Member(NodeId(2)), promote=True))
+    cluster.run(2 * HEARTBEAT)
+    configuration = cluster[1].raft.configuration
+    assert ids(configuration) == ((1, 2, 3), ())
+    cluster[1].compact()
+    cluster.isolate(1)
+    cluster.change(1, configuration.without(NodeId(3)))
+    assert ids(cluster[1].raft.configuration) == ((1, 2), ())
+    cluster.run(4 * TIMEOUT)
+    cluster.heal()
+    cluster.run(TIMEOUT)
+    assert cluster.leader.me != 1
+    assert cluster[1].raft.configuration == configuration
+
+
+def test_a_snapshot_of_the_leader_brings_the_members_that_it_was_taken_with(
+    new_cluster: type[Cluster],
+) -> None:
+    """ "load snapshot's cluster configuration" (Raft Figure 13, step 8)."""
+    cluster = new_cluster(4, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.isolate(4)
+    cluster.change(1, configuration.without(NodeId(3)))
+    cluster.run(2 * HEARTBEAT)
+    cluster[1].compact()
+    assert ids(cluster[4].raft.configuration) == ((1, 2, 3, 4), ())
+    cluster.heal()
+    cluster.run(4 * HEARTBEAT)
+    assert cluster[4].installed
+    assert ids(cluster[4].raft.configuration) == ((1, 2, 4), ())
+    assert ids(cluster[4].raft.snapshot.configuration) == ((1, 2, 4), ())
 
 
 # --------------------------------------------------------------------- who votes
@@ -545,6 +653,112 @@ def test_what_was_forwarded_waits_for_the_next_leader(new_cluster: type[Cluster]
     assert cluster[1].forwarded == []
     cluster.run(TIMEOUT + HEARTBEAT)
     assert [proposal.data for proposal in cluster[1].forwarded] == [b"data"]
+
+
+def test_what_was_forwarded_is_given_out_when_another_one_leads(new_cluster: type[Cluster]) -> None:
+    """To be refused then, as anything that comes to a server that does not lead."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    hand_over(cluster, 1, to=2)
+    assert cluster[3].raft.forward(7, b"data", cluster[3].now)
+    cluster[3].settle()
+    cluster.collect()
+    cluster.deliver(lambda packet: packet.to == 1)
+    assert cluster[1].forwarded == []
+    cluster.deliver()
+    assert cluster[2].raft.is_leader
+    assert [proposal.data for proposal in cluster[1].forwarded] == [b"data"]
+    assert cluster[1].propose() is None
+
+
+def test_the_order_to_stand_is_given_once(new_cluster: type[Cluster]) -> None:
+    """If it is lost the transfer is given up; a second one could come when all is over."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    hand_over(cluster, 1, to=2)
+    orders = 0
+    for _ in range(2 * TIMEOUT // HEARTBEAT):
+        orders += sum(isinstance(packet.message, TimeoutNow) for packet in cluster.network)
+        cluster.drop(lambda packet: isinstance(packet.message, TimeoutNow))
+        cluster.deliver(lambda packet: not isinstance(packet.message, TimeoutNow))
+        cluster.advance(HEARTBEAT)
+        cluster.wake()
+    assert orders == 1
+    assert cluster[1].raft.is_leader
+    assert cluster.propose(1) is not None
+
+
+def test_a_second_transfer_waits_for_the_first(new_cluster: type[Cluster]) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.isolate(2)
+    assert hand_over(cluster, 1, to=2)
+    assert not hand_over(cluster, 1, to=3)
+    cluster.run(TIMEOUT)
+    assert hand_over(cluster, 1, to=3)
+
+
+def test_the_end_of_a_transfer_is_a_deadline(new_cluster: type[Cluster]) -> None:
+    """Also if no heartbeat falls on it; and when it is over it is none any more."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    cluster.isolate(2)
+    hand_over(cluster, 1, to=2)
+    end = cluster[1].now + TIMEOUT
+    cluster.run(TIMEOUT - 1)
+    assert cluster[1].raft.is_transferring
+    assert cluster[1].raft.deadline() == end
+    cluster.run(1)
+    assert not cluster[1].raft.is_transferring
+    due = cluster[1].raft.deadline()
+    assert due is not None
+    assert due > cluster[1].now
+
+
+def test_no_learner_is_promoted_while_leadership_is_handed_over(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.isolate(2)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=True))
+    hand_over(cluster, 1, to=2)
+    cluster.run(TIMEOUT - HEARTBEAT)
+    assert cluster[4].raft.last_index == cluster[1].raft.last_index
+    assert ids(cluster[1].raft.configuration) == ((1, 2, 3), (4,))
+    cluster.run(2 * HEARTBEAT)
+    assert ids(cluster[1].raft.configuration) == ((1, 2, 3, 4), ())
+
+
+def test_a_vote_that_the_leader_wants_is_given_although_it_is_heard(
+    new_cluster: type[Cluster],
+) -> None:
+    """ "I have permission to disrupt the leader", says the request (§4.2.3)."""
+    for is_transfer in (False, True):
+        cluster = new_cluster(3, settings=PRODUCTION)
+        lead(cluster)
+        cluster.drop()
+        cluster[3].receive(
+            2,
+            RequestVote(
+                99, 2, cluster[3].raft.last_index, last_log_term=1, is_transfer=is_transfer
+            ),
+        )
+        answer = cluster[3].take_one(RequestVoteAnswer)
+        assert answer.vote_granted == is_transfer
+        assert cluster[3].raft.current_term == (2 if is_transfer else 1)
+
+
+def test_one_that_has_lost_its_snapshot_does_not_stand_when_it_is_told_to(
+    new_server: type[Server], new_disk_state: Callable[..., DurableState]
+) -> None:
+    """It could not serve; the leader gives the transfer up and goes on."""
+    server = new_server(
+        2, durable=new_disk_state(snapshot=(5, 1), snapshot_is_lost=True), settings=PRODUCTION
+    )
+    server.receive(1, TimeoutNow(5, term=1))
+    assert (server.raft.role_name, server.raft.current_term) == ("follower", 1)
 
 
 def test_an_old_order_to_stand_is_ignored(new_cluster: type[Cluster]) -> None:
