@@ -163,7 +163,12 @@ def test_those_it_was_given_are_the_last_resort() -> None:
     assert refused_everywhere(script, 4) == ["a:1", "b:1", "seed:2", "seed:1"]
 
 
-def test_they_are_not_tried_while_one_of_the_others_can_be_reached() -> None:
+def test_they_are_tried_too_when_all_of_the_others_were_tried_in_vain() -> None:
+    """One of those may answer and serve nobody: it was removed, and has not heard of it.
+
+    Found by the simulation (`--churn`, seed 536, 5 seconds): all servers of the list were such, so
+    they could be reached, and two Clerks went round them for ever.
+    """
     script = serving("seed:1", as_of=5, servers=("a:1", "b:1"))
     script.call(get("k"))
     assert refused_everywhere(script, 1) == ["a:1"]
@@ -171,7 +176,7 @@ def test_they_are_not_tried_while_one_of_the_others_can_be_reached() -> None:
     script.reply(told(5, "a:1", "b:1"), None)
     assert script.refuse("UNAVAILABLE no leader") == ["disconnect"]
     assert script.wait() == ["connect b:1"]
-    assert refused_everywhere(script, 3) == ["a:1", "seed:1", "b:1"]
+    assert refused_everywhere(script, 3) == ["seed:1", "a:1", "b:1"]
 
 
 def test_addresses_that_this_client_cannot_reach_are_not_tried_first_again() -> None:
@@ -230,7 +235,7 @@ def test_whoever_can_be_reached_has_its_turn_in_every_round(data: st.DataObject)
             choice.reached(server)  # and is of no use all the same
         else:
             choice.is_unreachable(server)
-    wanted = set(learned) if within_reach & set(learned) else {*learned, *seeds}
+    wanted = {*learned, *seeds}
     round_of = len(wanted)
     for end in range(20, 40, round_of):
         assert set(taken[end - round_of : end]) == wanted

@@ -7,8 +7,8 @@ address is not tried again until the servers name another.
 
 The list is what the servers say themselves, of several answers the newest. Those that the Clerk
 was given are the last resort: they come in when none of the list can be reached, and then any
-answer replaces the list, since that may be of a cluster that is no more. Whoever could not be
-reached last time comes last.
+answer replaces the list, since that may be of a cluster that is no more; and when all of the list
+were tried in vain. Whoever could not be reached last time comes last.
 """
 
 import random
@@ -128,7 +128,8 @@ class ServerChoice:
 
     def _next_in_turn(self) -> str:
         servers = self._learned
-        if not self._is_in_reach(servers):
+        # Those that have all had their turn may be reached and yet serve nobody any more.
+        if not self._is_in_reach(servers) or self._tried.issuperset(servers):
             servers = tuple(dict.fromkeys(servers + self._seeds))
         if self._last in servers:
             behind = servers.index(self._last) + 1
