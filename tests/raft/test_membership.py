@@ -786,4 +786,4 @@ def test_a_server_without_its_snapshot_knows_that_it_does_not_know_the_members()
         rng=random.Random(0),
         now=0,
     )
-    assert raft.membership == Membership(started_with, index=0, is_committed=False)
+    assert raft.membership == Membership(started_with, 0, committed=None, committed_index=0)

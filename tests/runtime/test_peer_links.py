@@ -44,6 +44,10 @@ MIB = 1024 * 1024
 ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
 
 
+def committed(configuration: Configuration, index: int) -> Membership:
+    return Membership(configuration, index, configuration, index)
+
+
 class Peer:
     """One server's links, and what they have told it."""
 
@@ -74,7 +78,7 @@ class Peer:
 
     async def start(self) -> None:
         """Listens, and calls the others."""
-        membership = Membership(Configuration(self.members), index=0, is_committed=True)
+        membership = committed(Configuration(self.members), 0)
         self.links = PeerLinks(
             self.hello, membership, known=self.store, rng=random.Random(self.node)
         )
@@ -288,16 +292,16 @@ def test_a_new_member_is_called_and_a_removed_one_is_told_so(
         two.address = members[1].peer_address
         async with running(one, two):
             both = Configuration((members[0],)).with_learner(members[1], promote=True)
-            one.links.members_changed(Membership(both, index=1, is_committed=False))
+            one.links.members_changed(Membership(both, 1, both.without(TWO), 0))
             await one.await_change(TWO, up=True)
             await two.await_change(ONE, up=True)
             known = both.with_member(msgspec.structs.replace(members[1], data_id="data of 2"))
-            one.links.members_changed(Membership(known, index=2, is_committed=True))
+            one.links.members_changed(committed(known, 2))
             gone = known.without(TWO)
-            one.links.members_changed(Membership(gone, index=3, is_committed=False))
+            one.links.members_changed(Membership(gone, 3, known, 2))
             one.links.send(TWO, [vote(1)])
             assert await two.messages.get() == (ONE, vote(1)), "it may be needed to commit that"
-            one.links.members_changed(Membership(gone, index=3, is_committed=True))
+            one.links.members_changed(committed(gone, 3))
             await two.told_of_removal.wait()
             one.links.send(TWO, [vote(2)])
             assert await two.messages.get() == (ONE, vote(2)), "it may answer what came before"
@@ -318,7 +322,7 @@ def test_a_member_of_the_cluster_that_this_one_was_made_from_was_not_removed(
         one.hello = msgspec.structs.replace(one.hello, cluster_id="made from c")
         made = Configuration(members[:1], removed=("data of 1", "data of 2"))
         async with running(one):
-            one.links.members_changed(Membership(made, index=1, is_committed=True))
+            one.links.members_changed(committed(made, 1))
             async with running(two):
                 await two.has_failed.wait()
                 assert "check the members' peer addresses and data directories" in two.troubles[ONE]
@@ -369,7 +373,7 @@ def test_where_no_host_can_be_is_called_again_until_it_is_known_better(
         async with running(one, two):
             await one.has_failed.wait()
             assert one.troubles[TWO].startswith(f"{host}:1: ")
-            known = Membership(Configuration(members[:2]), index=1, is_committed=True)
+            known = committed(Configuration(members[:2]), 1)
             one.links.members_changed(known)
             await one.await_change(TWO, up=True)
 

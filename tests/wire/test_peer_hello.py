@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.codec.errors import DecodeError
-from quorate.raft.configuration import Member, Membership, NodeId, configuration_of
+from quorate.raft.configuration import Configuration, Member, Membership, NodeId, configuration_of
 from quorate.wire.peer_hello import (
     MAX_HELLO_BYTES,
     PROTOCOL_VERSION,
@@ -18,6 +18,7 @@ from quorate.wire.peer_hello import (
     decode_refusal,
     encode_hello,
     encode_refusal,
+    member_since,
     refuse_reason,
 )
 
@@ -37,7 +38,8 @@ ME = hello_of(1, None)  # was connected to
 THEM = hello_of(2, 1)
 
 
-MEMBERS = Membership(configuration_of([1, 2, 3]), index=5, is_committed=True)
+THREE_MEMBERS = configuration_of([1, 2, 3])
+MEMBERS = Membership(THREE_MEMBERS, 5, THREE_MEMBERS, 5)
 NEVER_MET: dict[str, Any] = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
 MET: dict[str, Any] = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
 
@@ -77,14 +79,17 @@ def test_who_does_not_fit_is_refused_with_what_to_do(
 # --------------------------------------------------------------------- who has which data
 
 
-def membership(
-    *voters: Member, removed: tuple[str, ...] = (), committed: bool = True
-) -> Membership:
+def membership(*voters: Member, removed: tuple[str, ...] = ()) -> Membership:
     configuration = msgspec.structs.replace(configuration_of([]), voters=voters, removed=removed)
-    return Membership(configuration, index=5, is_committed=committed)
+    return Membership(configuration, 5, configuration, 5)
+
+
+def with_uncommitted(known: Membership, configuration: Configuration) -> Membership:
+    return msgspec.structs.replace(known, configuration=configuration, index=9)
 
 
 TWO = Member(NodeId(2), data_id="disk-of-2")
+THREE = Member(NodeId(3), data_id="disk-of-3")
 
 
 def test_the_members_list_goes_before_what_is_remembered() -> None:
@@ -117,8 +122,18 @@ def test_who_was_removed_is_told_so() -> None:
     assert text is not None
     assert "node 2 was removed from the cluster: stop it" in text
     # Until that is committed, its vote or its log may be what it takes to commit it.
-    how["membership"] = membership(removed=("disk-of-2",), committed=False)
+    how["membership"] = with_uncommitted(
+        membership(TWO), membership(removed=("disk-of-2",)).configuration
+    )
     assert refuse_reason(ME, THEM, **how) is None
+
+
+def test_who_was_removed_is_told_so_while_another_change_is_under_way() -> None:
+    removed = membership(removed=("disk-of-2",))
+    known = with_uncommitted(removed, removed.configuration.with_learner(THREE, promote=True))
+    text = refuse_reason(ME, THEM, **{**NEVER_MET, "membership": known})
+    assert text is not None
+    assert "was removed" in text
 
 
 def test_who_knows_a_later_configuration_with_its_data_is_believed() -> None:
@@ -129,6 +144,30 @@ def test_who_knows_a_later_configuration_with_its_data_is_believed() -> None:
     for index, is_accepted in ((5, False), (6, True)):
         theirs = msgspec.structs.replace(THEM, member_since=index)
         assert (refuse_reason(ME, theirs, **how) is None) is is_accepted
+
+
+def test_a_leader_of_old_with_a_change_that_nobody_else_has_believes_the_others() -> None:
+    """Its change has a greater index than theirs, but will never be committed.
+
+    It was cut off while others were let in again with new data, at lower indexes than it has in its
+    own log. If it refused them all it could never come back.
+    """
+    former = membership(Member(NodeId(2), data_id="the former disk"))
+    known = with_uncommitted(former, former.configuration.with_learner(THREE, promote=True))
+    theirs = msgspec.structs.replace(THEM, member_since=6)
+    assert refuse_reason(ME, theirs, **{**NEVER_MET, "membership": known}) is None
+
+
+def test_a_change_under_way_does_not_keep_a_node_from_saying_since_when_it_is_a_member() -> None:
+    """Else a leader whose change needs a node that knows it by its former data is stuck."""
+    known = membership(TWO, THREE)
+    assert member_since("disk-of-2", NodeId(2), known) == 5
+    assert member_since("the former disk", NodeId(2), known) == 0
+    assert member_since("disk-of-4", NodeId(4), known) == 0
+    under_way = with_uncommitted(known, known.configuration.without(NodeId(2)))
+    assert member_since("disk-of-2", NodeId(2), under_way) == 5
+    nothing = msgspec.structs.replace(known, committed=None, committed_index=0)
+    assert member_since("disk-of-2", NodeId(2), nothing) == 0
 
 
 @pytest.mark.parametrize(

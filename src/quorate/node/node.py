@@ -434,11 +434,11 @@ class Node:
         return None if member is None else member.client_address
 
     def _servers(self) -> tuple[int | str, ...]:
-        membership = self.raft.committed_membership
-        if membership is None:
+        membership = self.raft.membership
+        if membership.committed is None:
             return (0,)
-        addresses = [member.client_address for member in membership.configuration.members]
-        return (membership.index, *filter(None, addresses))
+        addresses = [member.client_address for member in membership.committed.members]
+        return (membership.committed_index, *filter(None, addresses))
 
     def _view(self) -> NodeView:
         keys = self.state.query(Count())

@@ -227,17 +227,25 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """The latest configuration in a server's log, and how firm it is.
+    """What a server knows of who the members are: by its log, and for good.
 
     Attributes:
-        configuration: the members.
+        configuration: the latest one in its log. It is in force, and may be taken back.
         index: of its entry, or of the snapshot that holds it.
-        is_committed: whether that is known to be committed; until then it may be taken back.
+        committed: the latest one that is known to be committed; None if none is known.
+        committed_index: of that; 0 if none is known. Of two committed ones that with the greater
+            index is the newer one, whichever servers tell them.
     """
 
     configuration: Configuration
     index: int
-    is_committed: bool
+    committed: Configuration | None
+    committed_index: int
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the one that is in force is known to be committed."""
+        return self.committed is not None and self.index == self.committed_index
 
 
 def _by_id(members: Iterable[Member]) -> tuple[Member, ...]:

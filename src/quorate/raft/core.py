@@ -137,23 +137,15 @@ class Raft:
 
     @property
     def membership(self) -> Membership:
-        """The same two things and where in the log the configuration is."""
-        index = self._log.configuration_index
-        if self._snapshot_is_lost and index == self.snapshot.index:
-            # Who the members were as of it is lost too: what is left is from the very beginning.
-            return Membership(self.configuration, 0, is_committed=False)
-        return Membership(self.configuration, index, self.configuration_is_committed)
-
-    @property
-    def committed_membership(self) -> Membership | None:
-        """The latest configuration that is known to be committed; None if none is known.
-
-        Of two such the one with the greater index is the newer one, whichever servers tell them.
-        """
+        """The same two things, where in the log they are, and what is known to be committed."""
+        log, index = self._log, self._log.configuration_index
         if self._snapshot_is_lost:
-            return None  # it was in there, and what is left is as old as the directory
-        index = self._log.configuration_index_at(self.commit_index)
-        return Membership(self._log.configuration_at(index), index, is_committed=True)
+            # Who the members were as of it is lost too: what is left is from the very beginning.
+            index = 0 if index == self.snapshot.index else index
+            return Membership(self.configuration, index, committed=None, committed_index=0)
+        committed_index = log.configuration_index_at(self.commit_index)
+        committed = log.configuration_at(committed_index)
+        return Membership(self.configuration, index, committed, committed_index)
 
     @property
     def followers(self) -> dict[NodeId, FollowerState]:

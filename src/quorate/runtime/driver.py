@@ -384,11 +384,10 @@ class Driver:
 
     def _note_membership(self) -> None:
         raft, known = self._node.raft, self._membership
-        if (
-            raft.configuration is not known.configuration
-            or raft.configuration_is_committed is not known.is_committed
-        ):
-            self._membership = raft.membership
+        if known.is_committed and raft.configuration is known.configuration:
+            return
+        self._membership = raft.membership
+        if self._membership != known:
             self._peers.members_changed(self._membership)
 
     def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:

@@ -23,7 +23,7 @@ from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.runtime.complaints import Complaints
 from quorate.wire.errors import PeerProtocolError, PeerRefusedError
-from quorate.wire.peer_hello import Hello, refuse_reason
+from quorate.wire.peer_hello import Hello, member_since, refuse_reason, was_removed
 from quorate.wire.peer_link import PeerConnection
 
 FIRST_BACKOFF_S = 0.05
@@ -317,13 +317,8 @@ class PeerLinks:
     # ------------------------------------------------------------------ who is who
 
     def _hello_to(self, node: NodeId | None) -> Hello:
-        known = self._membership
-        me = known.configuration.member(self._hello.sender)
-        # Only what is committed is true of all later configurations too, up to a removal.
-        is_named = known.is_committed and me is not None and me.data_id == self._hello.data_id
-        return msgspec.structs.replace(
-            self._hello, to=node, member_since=known.index if is_named else 0
-        )
+        since = member_since(self._hello.data_id, self._hello.sender, self._membership)
+        return msgspec.structs.replace(self._hello, to=node, member_since=since)
 
     def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
         remembered = self._known.known_data_id(theirs.sender)
@@ -338,8 +333,7 @@ class PeerLinks:
     def _was_removed(self, theirs: Hello) -> bool:
         if theirs.cluster_id != self._hello.cluster_id:
             return False  # a cluster made from a survivor of another one did not remove its members
-        membership = self._membership
-        return membership.is_committed and theirs.data_id in membership.configuration.removed
+        return was_removed(theirs, self._membership)
 
     def _accepted(self, theirs: Hello) -> None:
         self._known.remember_peer(theirs.sender, theirs.data_id)

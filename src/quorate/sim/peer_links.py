@@ -21,7 +21,7 @@ from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.sim.network import Network
 from quorate.sim.process import Process
-from quorate.wire.peer_hello import Hello, encode_hello, refuse_reason
+from quorate.wire.peer_hello import Hello, encode_hello, member_since, refuse_reason
 
 _PAUSE_US = 100_000
 """The longest pause between two calls."""
@@ -161,11 +161,8 @@ class PeerLinks:
             self._begin_calling(member.id)
 
     def _hello_to(self, node: NodeId | None) -> Hello:
-        me = self._membership.configuration.member(self.me)
-        is_named = me is not None and me.data_id == self._hello.data_id
-        return msgspec.structs.replace(
-            self._hello, to=node, member_since=self._membership.index if is_named else 0
-        )
+        since = member_since(self._hello.data_id, self.me, self._membership)
+        return msgspec.structs.replace(self._hello, to=node, member_since=since)
 
     def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
         return refuse_reason(

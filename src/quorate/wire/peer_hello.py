@@ -37,9 +37,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
         client_address: where the sender serves clients, `HOST:PORT`.
         peer_address: where the sender listens to other servers, `HOST:PORT`; to be called there,
             whatever the members' list says.
-        member_since: the index of the latest configuration that the sender knows, or of the
-            snapshot that holds it, if that is committed and names it as a member with this very
-            data directory; 0 if not. As it is committed, and no directory comes back once it was
+        member_since: the index of the latest configuration that the sender knows to be committed,
+            or of the snapshot that holds it, if that names it as a member with this very data
+            directory; 0 if not. As it is committed, and no directory comes back once it was
             removed, no earlier configuration says anything about it that still counts.
         life: random, of the sender's process.
         has_joined: the sender's data directory was made when the cluster existed already.
@@ -110,6 +110,19 @@ def decode_refusal(body: bytes) -> Refusal:
         raise DecodeError(f"not a refusal: {error}") from error
 
 
+def was_removed(theirs: Hello, membership: Membership) -> bool:
+    """Whether the members' list says for good that the sender's data directory was removed."""
+    committed = membership.committed
+    return committed is not None and theirs.data_id in committed.removed
+
+
+def member_since(data_id: str, node: NodeId, membership: Membership) -> int:
+    """What a node says as `Hello.member_since`, by what it knows of the members."""
+    # Only what is committed is true of all later configurations too, up to a removal.
+    me = None if membership.committed is None else membership.committed.member(node)
+    return membership.committed_index if me is not None and me.data_id == data_id else 0
+
+
 def refuse_reason(
     mine: Hello,
     theirs: Hello,
@@ -127,8 +140,8 @@ def refuse_reason(
     old one. Not so one whose data directory was removed from the cluster, or is another one than
     that of the member: a server that has lost its data has forgotten its votes. Those that the
     cluster was started with may be known by their ids alone yet, but not one that came later is one
-    of them. But if it knows a
-    later configuration that names it with this directory, then this node is behind.
+    of them. But if it knows a later committed configuration that names it with this directory,
+    then this node is behind.
 
     Args:
         mine: what this node says, or would say, on this connection.
@@ -174,9 +187,11 @@ def refuse_reason(
             f"another process says that it is node {they}, on a copy of its data directory: stop "
             "one of the two, and never start a node on a copy"
         )
-    if theirs.member_since > membership.index:
+    if theirs.member_since > membership.committed_index:
+        # Later ones of this node that are not committed don't count: they follow one that is out
+        # of date, so they never will be.
         return None
-    if membership.is_committed and theirs.data_id in membership.configuration.removed:
+    if was_removed(theirs, membership):
         return (
             f"node {they} was removed from the cluster: stop it. To have it back, start it on an "
             f"empty data directory with `quorate serve --join`, and `quorate member add` it"
