@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quorate.raft.messages import InstallSnapshot
 from quorate.raft.settings import Settings
+from quorate.replica.snapshot_taker import SnapshotSettings
 
 if TYPE_CHECKING:
     from tests.node.conftest import Client, Cluster
@@ -212,6 +214,28 @@ def test_leadership_is_not_handed_over_to_who_is_gone(cluster: Cluster, client: 
     refusal = ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", dead.me)
     assert refusal == f"ERR node {dead.me} cannot be reached, so it cannot lead"
     assert not cluster.leader.node.raft.is_transferring, "writes would wait"
+
+
+def test_leadership_is_not_handed_over_to_who_is_far_behind_until_it_has_caught_up(
+    new_cluster: type[Cluster],
+) -> None:
+    cluster = new_cluster(snapshots=SnapshotSettings(max_raft_state=8192))
+    cluster.run_until_led()
+    client, behind = cluster.leader.connect(), cluster.followers[0]
+    cluster.isolate(behind.me)
+    for number in range(50):
+        assert ask(cluster, client, "SET", f"key-{number}", "x" * 300) == "OK"
+    cluster.holds = lambda packet: isinstance(packet.message, InstallSnapshot)
+    cluster.cut.clear()
+    cluster.run(SECOND // 10)
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", behind.me)
+    assert refusal == f"TRYAGAIN not now: node {behind.me} is being brought up"
+    assert not cluster.leader.node.raft.is_transferring, "writes would wait"
+    cluster.release()
+    cluster.run(SECOND)
+    assert ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", behind.me) == "OK"
+    cluster.run(SECOND)
+    assert cluster.leader is behind
 
 
 def test_leadership_is_handed_over_and_what_comes_meanwhile_is_not_lost(

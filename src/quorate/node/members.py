@@ -195,9 +195,12 @@ class Members:
             return
         if not self._raft.configuration.is_voter(to):
             raise CommandError(f"node {to} is no voter, so it cannot lead")
-        if to in self._raft.followers and not self._raft.followers[to].is_in_touch:
-            # All writes would wait for it until the leader gives up, once for each repetition.
+        # All writes would wait for it until the leader gives up, once for each repetition.
+        follower = self._raft.followers.get(to)
+        if follower is not None and not follower.is_in_touch:
             raise CommandError(f"node {to} cannot be reached, so it cannot lead")
+        if follower is not None and follower.is_far_behind:
+            raise CommandError(f"not now: node {to} is being brought up", code="TRYAGAIN")
         if not self._raft.transfer_leadership(to, now):
             raise CommandError("not now: leadership is being handed over", code="TRYAGAIN")
 

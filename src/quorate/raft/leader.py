@@ -153,7 +153,10 @@ class Leader:
         """What is known of each other member."""
         return {
             node: FollowerState(
-                progress.match_index, now - progress.last_contact_at, self.hears(node, now)
+                match_index=progress.match_index,
+                silent_us=now - progress.last_contact_at,
+                is_in_touch=self.hears(node, now),
+                is_far_behind=progress.is_brought_up,
             )
             for node, progress in self.progress.items()
         }

@@ -152,11 +152,13 @@ class FollowerState(msgspec.Struct, frozen=True, gc=False):
         match_index: its log is known to be durable and equal to the leader's up to here.
         silent_us: for how long it has answered nothing.
         is_in_touch: whether that is less than an election timeout.
+        is_far_behind: it gets a snapshot, or much of the log.
     """
 
     match_index: int
     silent_us: int
     is_in_touch: bool
+    is_far_behind: bool
 
 
 class Ready(msgspec.Struct, frozen=True):
