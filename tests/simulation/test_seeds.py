@@ -10,6 +10,8 @@ from quorate.sim.world import SECOND_US, World
 
 SECONDS = 5
 SEEDS_PER_TEST = 10
+CHURN_SEEDS_PER_TEST = 20
+"""Fewer would not prove that in each twenty a disk is lost: half of the worlds lose none."""
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,7 @@ SEEDS_PER_TEST = 10
     ],
 )
 def test_every_acknowledged_append_is_there_exactly_once(first_seed: int) -> None:
-    counts = live(first_seed)
+    counts = live(first_seed, SEEDS_PER_TEST)
     # What was drawn is not so kind, nor so cruel, that nothing is proved.
     assert counts["acknowledged"] >= 100 * SEEDS_PER_TEST
     assert counts["reads"] >= 30 * SEEDS_PER_TEST
@@ -34,25 +36,29 @@ def test_every_acknowledged_append_is_there_exactly_once(first_seed: int) -> Non
 @pytest.mark.parametrize(
     "first_seed",
     [
-        *range(1, 41, SEEDS_PER_TEST),
-        *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(41, 541, SEEDS_PER_TEST)),
+        *range(1, 41, CHURN_SEEDS_PER_TEST),
+        *(
+            pytest.param(seed, marks=pytest.mark.soak)
+            for seed in range(41, 541, CHURN_SEEDS_PER_TEST)
+        ),
     ],
 )
 def test_that_is_so_while_members_come_and_go(first_seed: int) -> None:
-    counts = live(first_seed, churn=True)
-    assert counts["acknowledged"] >= 100 * SEEDS_PER_TEST
-    assert counts["reads"] >= 30 * SEEDS_PER_TEST
-    assert counts["changes"] >= 4 * SEEDS_PER_TEST
-    assert counts["refused"] >= SEEDS_PER_TEST
+    counts = live(first_seed, CHURN_SEEDS_PER_TEST, churn=True)
+    # With the faults of above, and in between nobody may have a majority for long.
+    assert counts["acknowledged"] >= 75 * CHURN_SEEDS_PER_TEST
+    assert counts["reads"] >= 30 * CHURN_SEEDS_PER_TEST
+    assert counts["changes"] >= 4 * CHURN_SEEDS_PER_TEST
+    assert counts["refused"] >= CHURN_SEEDS_PER_TEST
     assert counts["disks lost"] >= 1
-    assert counts["restored"] >= SEEDS_PER_TEST
+    assert counts["restored"] >= CHURN_SEEDS_PER_TEST
 
 
-def live(first_seed: int, *, churn: bool = False) -> Counter[str]:
-    """Lives ten lives; returns what happened in them, and how often."""
+def live(first_seed: int, seeds: int, *, churn: bool = False) -> Counter[str]:
+    """Lives so many lives; returns what happened in them, and how often."""
     counts: Counter[str] = Counter()
     option = " --churn" if churn else ""
-    for seed in range(first_seed, first_seed + SEEDS_PER_TEST):
+    for seed in range(first_seed, first_seed + seeds):
         print(f"replay with: python -m quorate.sim --first-seed {seed} --seconds {SECONDS}{option}")
         report = World(seed, duration_us=SECONDS * SECOND_US, churn=churn).run()
         counts.update(acknowledged=report.acknowledged, reads=report.reads)

@@ -9,8 +9,6 @@ import random
 from collections import Counter
 from functools import partial
 
-import msgspec
-
 from quorate.kv.queries import Get
 from quorate.raft.configuration import Member, NodeId
 from quorate.replica.snapshot_taker import NEVER
@@ -37,6 +35,7 @@ from quorate.sim.invariants import Invariants
 from quorate.sim.large_values import LargeValuesClient
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
+from quorate.sim.report import Report
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 from quorate.sim.snapshot_work import StateSeen
@@ -55,44 +54,6 @@ _PEACE_US = 2 * SECOND_US
 """For so long nothing is to happen when everything is as it should be."""
 HEALING_US = 30 * SECOND_US
 """After the world has healed, every call must end within this time."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What happened in one life.
-
-    Attributes:
-        seed: of the life.
-        servers: how many there were.
-        members: how many there were in the end.
-        changes: how often the members changed.
-        virtual_us: how long it lasted.
-        acknowledged: appends that took effect exactly once.
-        unknown: appends whose client does not know.
-        not_executed: appends that were not executed.
-        reads: reads that were answered.
-        leaders: terms with a leader.
-        committed: entries committed.
-        messages: messages sent between servers.
-        faults: how often each kind of fault happened.
-        happened: what they led to, and how often.
-        trace: a number that two lives only share if everything in them was the same.
-    """
-
-    seed: int
-    servers: int
-    members: int
-    changes: int
-    virtual_us: int
-    acknowledged: int
-    unknown: int
-    not_executed: int
-    reads: int
-    leaders: int
-    committed: int
-    messages: int
-    faults: dict[str, int]
-    happened: dict[str, int]
-    trace: int
 
 
 class World:
