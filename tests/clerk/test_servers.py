@@ -47,6 +47,15 @@ def refused_everywhere(script: Script, count: int) -> list[str]:
 # --------------------------------------------------------------------- when it asks
 
 
+def test_a_server_that_says_in_its_greeting_that_it_is_none_any_more_is_left() -> None:
+    script = serving("a:1", as_of=5, servers=("a:1",))
+    script.call(get("k"))
+    script.lost()
+    assert script.wait() == ["connect a:1"]
+    assert script.connected() == QUESTIONS
+    assert "> GET k" not in script.reply(told(6, "b:1", "c:1"), None)
+
+
 def test_it_asks_the_first_server_for_all_of_them_and_goes_round_those() -> None:
     script = serving("a:1", as_of=5, servers=("a:1", "b:1", "c:1"))
     script.call(get("k"))

@@ -105,10 +105,10 @@ class Conversation:
 
     def _greeted(self, link: Greeting, reply: Reply, now: int) -> None:
         self._servers.reached(link.server)
-        is_elsewhere = self._learn(link.questions.popleft(), reply, at=link.server)
+        link.is_elsewhere |= self._learn(link.questions.popleft(), reply, at=link.server)
         if link.questions:
             return
-        if is_elsewhere:
+        if link.is_elsewhere:
             self.end(retry_at=now + self._servers.wait_us())
         else:
             self._serve(link, now)

@@ -46,12 +46,14 @@ class Greeting(msgspec.Struct, eq=False):
         server: its other end.
         give_up_at: when the answers have taken too long.
         questions: those without an answer, in the order sent; who leads is the last one.
+        is_elsewhere: by an answer so far, there is a better server.
     """
 
     number: int
     server: str
     give_up_at: int
     questions: deque[Question]
+    is_elsewhere: bool = False
 
 
 class Serving(msgspec.Struct, eq=False):
