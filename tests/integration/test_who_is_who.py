@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +54,44 @@ def test_a_wiped_node_is_refused_until_it_rejoins(machines: Machines) -> None:
     assert machines.wait_until_following(three).leader is not None
     one.kill()
     serves(three, "k")
+
+
+def test_a_majority_is_led_though_one_of_it_has_missed_that_another_was_let_in_anew(
+    machines: Machines,
+) -> None:
+    """After a restart of all, the one that was let in has to say so before anything is committed.
+
+    The third cannot lead, as it lacks the last write.
+    """
+    one, two, three, four, five = machines.found(5)
+    four.stop()
+    five.stop()
+    five.lose_data()
+    five.start(f"--join={one.client}")
+    machines.wait_until_up(five)
+    machines.member("rejoin", five.client, servers=[one, two, three])
+    three.stop()
+    with Clerk([one.client, two.client]) as clerk:
+        clerk.put("k", "v")
+    for machine in (one, two, five):
+        machine.kill()
+    for machine in (three, four, five):
+        machine.start()
+    with Clerk([three.client, four.client, five.client]) as clerk:
+        assert clerk.get("k", timeout=20) == b"v"
+
+
+def test_a_machine_takes_over_the_number_of_one_that_hangs(machines: Machines) -> None:
+    """To the others its power or network may be gone; their connections to it are still there."""
+    one, two, three = machines.found(3)
+    if machines.leader([one, two, three]) is three:
+        machines.member("transfer", "1")
+    three.signal(signal.SIGSTOP)
+    new = machines.new(3)
+    new.start(f"--join={one.client}")
+    machines.wait_until_up(new)
+    assert machines.member("rejoin", new.client, servers=[one, two]) == "node 3 is a voter again"
+    serves(new, "k")
 
 
 def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:
@@ -147,3 +186,21 @@ def test_a_node_of_another_cluster_is_no_newcomer(machines: Machines) -> None:
     nobody = machines.new(8)
     refusal = machines.member_fails("add", nobody.client, status=1, servers=[one])
     assert refusal.startswith(f"{nobody.client} cannot be reached: start the node there")
+
+
+def test_a_cluster_whose_nodes_have_all_moved_is_found_where_the_operator_says(
+    machines: Machines,
+) -> None:
+    founders = machines.found(3)
+    serves(founders[0], "k")
+    for machine in founders:
+        machine.stop()
+        machine.move()
+    found_at = [f"--member={m.node}={m.peer},{m.client}" for m in founders]
+    for machine in founders:
+        machine.start(*found_at)
+    serves(founders[0], "k")
+    for machine in founders:
+        machines.member("set-address", machine.node, machine.client, machine.peer)
+    (status, *_) = machines.statuses(founders)
+    assert {known.client_address for known in status.members} == {m.client for m in founders}

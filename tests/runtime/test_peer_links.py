@@ -51,7 +51,14 @@ def committed(configuration: Configuration, index: int) -> Membership:
 class Peer:
     """One server's links, and what they have told it."""
 
-    def __init__(self, node: NodeId, members: tuple[Member, ...], *, data_id: str = "") -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        members: tuple[Member, ...],
+        *,
+        data_id: str = "",
+        given_addresses: dict[NodeId, str] | None = None,
+    ) -> None:
         self.node = node
         self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
@@ -60,6 +67,7 @@ class Peer:
         self.identified: list[tuple[NodeId, str]] = []
         self.told_of_removal = asyncio.Event()
         self.members = members
+        self.given_addresses = given_addresses
         self.address = next((m.peer_address for m in members if m.id == node), "")
         self.hello = Hello(
             cluster_id="c",
@@ -80,7 +88,11 @@ class Peer:
         """Listens, and calls the others."""
         membership = committed(Configuration(self.members), 0)
         self.links = PeerLinks(
-            self.hello, membership, known=self.store, rng=random.Random(self.node)
+            self.hello,
+            membership,
+            known=self.store,
+            rng=random.Random(self.node),
+            given_addresses=self.given_addresses,
         )
         self.hello = msgspec.structs.replace(self.hello, peer_address=self.address)
         host, _, port = self.address.rpartition(":")
@@ -101,6 +113,9 @@ class Peer:
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         self.changes.put_nowait((peer, up))
+
+    def link_made(self, peer: NodeId) -> None:
+        self.troubles.pop(peer, None)
 
     def link_failed(self, peer: NodeId, trouble: str) -> None:
         self.troubles[peer] = trouble
@@ -280,6 +295,114 @@ def test_who_is_no_member_is_answered_and_called_back_as_long_as_it_calls(
                 assert await stranger.messages.get() == (ONE, vote(1))
             await one.await_change(THREE, up=False)
             await until(lambda: "peer-3" not in {task.get_name() for task in asyncio.all_tasks()})
+
+    run_on_loop(test)
+
+
+async def hears(links: PeerLinks, peer: Peer) -> None:
+    """Sends to a server until it hears something."""
+    async with asyncio.timeout(5):
+        while peer.messages.empty():
+            links.send(peer.node, [vote(1)])
+            await asyncio.sleep(0.05)
+
+
+def test_who_takes_over_a_number_is_called_though_the_former_one_still_runs(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """It knows no members, so it calls nobody itself; and the former one may hang for long."""
+
+    async def test() -> None:
+        first = Configuration((members[0], msgspec.structs.replace(members[1], data_id="former")))
+        one, former = Peer(ONE, first.voters), Peer(TWO, first.voters, data_id="former")
+        new = Peer(TWO, (), data_id="new")
+        new.address = members[2].peer_address
+        async with running(one, former, new):
+            one.links.members_changed(committed(first, 1))
+            await one.await_change(TWO, up=True)
+            await former.await_change(ONE, up=True)
+            gone = first.without(TWO)
+            one.links.members_changed(committed(gone, 2))
+            again = gone.with_learner(Member(TWO, new.address, "", "new"), promote=True)
+            one.links.members_changed(Membership(again, 3, gone, 2))
+            await hears(one.links, new)
+
+    run_on_loop(test)
+
+
+def test_who_calls_from_elsewhere_is_called_there_though_its_former_process_still_runs(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        both = members[:2]
+        one, former, new = Peer(ONE, both), Peer(TWO, both), Peer(TWO, both)
+        former.hello = msgspec.structs.replace(former.hello, life="the first")
+        new.address = members[2].peer_address
+        new.hello = msgspec.structs.replace(
+            former.hello, life="the second", boot=2, peer_address=new.address
+        )
+        async with running(one, former):
+            await one.await_change(TWO, up=True)
+            await former.await_change(ONE, up=True)
+            async with running(new):
+                await hears(one.links, new)
+
+    run_on_loop(test)
+
+
+def test_a_member_is_called_also_where_the_operator_says_that_it_may_be(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """All have moved while none of them ran, so there is nobody who could tell the others."""
+
+    async def test() -> None:
+        (_, moved, elsewhere) = members
+        one = Peer(ONE, members[:2], given_addresses={TWO: elsewhere.peer_address})
+        two = Peer(TWO, (), data_id="data of 2")
+        two.address = elsewhere.peer_address
+        assert two.address != moved.peer_address
+        async with running(one, two):
+            await hears(one.links, two)
+
+    run_on_loop(test)
+
+
+def test_who_has_joined_is_not_remembered_by_its_number_alone(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """It may come under the number of a founder whose removal is under way, and is taken back.
+
+    Then it would be that one, with an empty log in place of the other's.
+    """
+
+    async def test() -> None:
+        one, newcomer = Peer(ONE, members[:1]), Peer(TWO, members)
+        newcomer.hello = msgspec.structs.replace(newcomer.hello, has_joined=True)
+        async with running(one, newcomer):
+            await one.await_change(TWO, up=True)
+            assert one.identified == []
+            assert one.store.known_data_id(TWO) is None
+
+    run_on_loop(test)
+
+
+def test_a_link_over_which_is_sent_is_in_order_though_the_peers_own_call_has_ended(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members[:2]), Peer(TWO, members[:2])
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
+            await two.await_change(ONE, up=True)
+            host, port = one.address.split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            again = PeerConnection(msgspec.structs.replace(two.hello, to=ONE))
+            writer.write(again.greet())
+            while again.hello is None:
+                again.receive(await reader.read(4096))
+            writer.close()
+            await one.await_change(TWO, up=False)  # a hint, which may be wrong
+            assert one.troubles == {}
 
     run_on_loop(test)
 

@@ -126,7 +126,7 @@ class Node:
             snapshots=settings.snapshots.of_node(node),
             raft_state_bytes=raft_state_bytes,
         )
-        self._links: dict[NodeId, str] = {}  # why there is none; empty if there is one
+        self._troubles: dict[NodeId, str | None] = {}  # why there is no link; None if there is one
         self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
             node,
@@ -145,13 +145,16 @@ class Node:
         self._replica.receive(sender, message, now)
 
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
-        """The connection to another server was made or was lost."""
-        self._links[peer] = "" if up else "the connection was lost"
+        """A connection with another server, of either direction, was made or was lost."""
         self.raft.link_changed(peer, up=up, now=now)
 
+    def link_made(self, peer: NodeId) -> None:
+        """What is sent to another server goes over a connection now."""
+        self._troubles[peer] = None
+
     def link_failed(self, peer: NodeId, trouble: str) -> None:
-        """There is no connection to another server, and this is why."""
-        self._links[peer] = trouble
+        """There is no such connection, and this is why."""
+        self._troubles[peer] = trouble
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
@@ -375,10 +378,10 @@ class Node:
 
     def _link_statuses(self) -> tuple[LinkStatus, ...]:
         return tuple(
-            LinkStatus(member.id, not trouble, trouble)
+            LinkStatus(member.id, trouble is None, trouble or "")
             for member in self.raft.configuration.members
             if member.id != self._id
-            for trouble in (self._links.get(member.id, "it was not made yet"),)
+            for trouble in (self._troubles.get(member.id, "it was not made yet"),)
         )
 
     def _administer(self, arguments: list[bytes], now: int) -> None:

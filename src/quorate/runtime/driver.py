@@ -277,13 +277,17 @@ class Driver:
         self._schedule_turn()
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
-        """The connection to another server was made or was lost."""
+        """A connection with another server, of either direction, was made or was lost."""
         if not self._stopped:
             self._node.link_changed(peer, up=up, now=monotonic_us())
             self._schedule_turn()
 
+    def link_made(self, peer: NodeId) -> None:
+        """What is sent to another server goes over a connection now."""
+        self._node.link_made(peer)
+
     def link_failed(self, peer: NodeId, trouble: str) -> None:
-        """There is no connection to another server, and this is why."""
+        """There is no such connection, and this is why."""
         self._node.link_failed(peer, trouble)
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:

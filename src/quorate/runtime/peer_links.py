@@ -12,7 +12,7 @@ members' list has not changed since; so one whose address has changed only has t
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 import msgspec
@@ -52,10 +52,13 @@ class Listener(Protocol):
         """Another server has sent messages."""
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
-        """The connection to another server was made or was lost."""
+        """A connection with another server, of either direction, was made or was lost."""
+
+    def link_made(self, peer: NodeId) -> None:
+        """What is sent to another server goes over a connection now."""
 
     def link_failed(self, peer: NodeId, trouble: str) -> None:
-        """There is no connection to another server, and this is why."""
+        """There is no such connection, and this is why."""
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
@@ -85,7 +88,7 @@ class PeerProtocol(asyncio.Protocol):
         on_accepted: called when both sides have said who they are and this one accepts.
         on_removed: called when the other side says that this server was removed from the cluster.
         on_messages: called with the sender and its messages.
-        on_lost: called when the connection has ended, with the peer if it had been accepted.
+        on_lost: called with this when the connection has ended.
     """
 
     def __init__(
@@ -177,10 +180,11 @@ class PeerProtocol(asyncio.Protocol):
             self._transport.close()
 
     def break_off(self, complaint: str) -> None:
-        """Ends the connection and tells the log why."""
+        """Ends the connection at once, whatever is unsent, and tells the log why."""
+        self._is_unwanted = True
         if self._transport is not None:
             self._complain(complaint)
-        self.close()
+            self._transport.abort()
 
     def dismiss(self, reason: str) -> None:
         """Tells the other side, which was accepted, that it was removed; it has to hang up."""
@@ -224,6 +228,8 @@ class PeerLinks:
         membership: the members, as this server knows them.
         known: what is remembered of other servers.
         rng: for the pauses between attempts.
+        given_addresses: where other servers may be reached, by the operator: each is called there
+            in turn with where the members know it. If many have moved, nobody else can tell.
     """
 
     def __init__(
@@ -233,18 +239,20 @@ class PeerLinks:
         *,
         known: KnownPeers,
         rng: random.Random,
+        given_addresses: Mapping[NodeId, str] | None = None,
     ) -> None:
         self._hello = hello
         self._membership = membership
         self._known = known
         self._addresses: dict[NodeId, str] = {}
+        self._given_addresses = given_addresses or {}
         self._accepted_hellos: dict[NodeId, Hello] = {}
         self._complaints = Complaints()
         self._rng = rng
         self._listener: Listener | None = None
         self._outgoing: dict[NodeId, PeerProtocol] = {}
         self._incoming: dict[NodeId, PeerProtocol] = {}
-        self._open: set[PeerProtocol] = set()
+        self._open_incoming: set[PeerProtocol] = set()
         self._strangers: dict[PeerProtocol, None] = {}  # the oldest first
         self._callers: dict[NodeId, asyncio.Task[None]] = {}
         self._came_back: dict[NodeId, asyncio.Event] = {}
@@ -264,15 +272,15 @@ class PeerLinks:
             self._begin_calling(member.id)
         for node in list(self._callers):
             self._end_calling_stranger(node)
-        for protocol in list(self._open):
-            self._end_if_removed(protocol)
+        for protocol in [*self._incoming.values(), *self._outgoing.values()]:
+            self._judge_again(protocol)
 
     def incoming_protocol(self) -> PeerProtocol:
         """The protocol for a connection that another server makes."""
         protocol = self._new_protocol(
             self._hello_to(None), on_accepted=self._incoming_accepted, on_lost=self._incoming_lost
         )
-        self._open.add(protocol)
+        self._open_incoming.add(protocol)
         self._strangers[protocol] = None
         if len(self._strangers) > MAX_STRANGERS:
             oldest = next(iter(self._strangers))
@@ -293,7 +301,7 @@ class PeerLinks:
         for caller in self._callers.values():
             caller.cancel()
         await asyncio.gather(*self._callers.values(), return_exceptions=True)
-        for protocol in list(self._open):
+        for protocol in list(self._open_incoming):
             protocol.close()
 
     def _new_protocol(
@@ -336,26 +344,31 @@ class PeerLinks:
         return was_removed(theirs, self._membership)
 
     def _accepted(self, theirs: Hello) -> None:
-        self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
         if _is_elsewhere(theirs.peer_address):
             self._addresses[theirs.sender] = theirs.peer_address
-        if self._listener is not None:
-            self._listener.peer_identified(theirs.sender, theirs.data_id)
+        # Who has joined is known by the members' list or not at all. It may have the number of one
+        # that the cluster was started with, and must not be taken for that one.
+        if not theirs.has_joined:
+            self._known.remember_peer(theirs.sender, theirs.data_id)
+            if self._listener is not None:
+                self._listener.peer_identified(theirs.sender, theirs.data_id)
 
     def _is_member(self, node: NodeId) -> bool:
         return self._membership.configuration.member(node) is not None
 
-    def _end_if_removed(self, protocol: PeerProtocol) -> None:
-        """Ends the connection to a server that would not be accepted any more."""
-        if protocol.hello is None:
-            return
+    def _judge_again(self, protocol: PeerProtocol) -> None:
+        """Ends the connection with a server that would not be accepted any more."""
+        assert protocol.hello is not None, "it was accepted"
         reason = self._refuse_reason(self._hello_to(None), protocol.hello)
         if reason is None:
             return
-        if self._was_removed(protocol.hello):
+        if not self._was_removed(protocol.hello):
+            protocol.break_off(f"broken off: {reason}")
+        elif self._incoming.get(protocol.hello.sender) is protocol:
             protocol.dismiss(reason)
-        else:
+        elif self._is_member(protocol.hello.sender):
+            # What it has sent is answered yet, but its number is somebody else's already.
             protocol.break_off(f"broken off: {reason}")
 
     # ------------------------------------------------------------------ incoming
@@ -368,12 +381,22 @@ class PeerLinks:
         self._incoming[peer] = protocol
         if previous is not None:
             previous.close()
+        self._end_calling_the_former(theirs)
         self._begin_calling(peer)
         if peer in self._callers and peer not in self._outgoing:
             self._came_back[peer].set()
 
+    def _end_calling_the_former(self, theirs: Hello) -> None:
+        """Breaks off a connection to another life of a server, whose machine may be gone."""
+        outgoing = self._outgoing.get(theirs.sender)
+        former = None if outgoing is None else outgoing.hello
+        if outgoing is None or former is None:
+            return
+        if (former.data_id, former.life) != (theirs.data_id, theirs.life):
+            outgoing.break_off(f"broken off: node {theirs.sender} was started anew")
+
     def _incoming_lost(self, protocol: PeerProtocol) -> None:
-        self._open.discard(protocol)
+        self._open_incoming.discard(protocol)
         self._strangers.pop(protocol, None)
         if protocol.peer is not None and self._incoming.get(protocol.peer) is protocol:
             del self._incoming[protocol.peer]
@@ -414,40 +437,44 @@ class PeerLinks:
             rng=self._rng,
         )
         came_back = self._came_back[node]
+        failed = 0
         while True:
             came_back.clear()
-            if await self._call(node):
+            addresses = (self._addresses[node], self._given_addresses.get(node))
+            known = [address for address in dict.fromkeys(addresses) if address]
+            if known and await self._call(node, known[failed % len(known)]):
                 backoff.reset()
+            else:
+                failed += 1
             # Who calls is there: it is called back at once, for a leader may need it at once.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.next_us() / 1e6):
                     await came_back.wait()
 
-    async def _call(self, node: NodeId) -> bool:
+    async def _call(self, node: NodeId, address: str) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""
         protocol = self._new_protocol(
             self._hello_to(node),
             on_accepted=self._outgoing_accepted,
             on_lost=self._outgoing_lost,
         )
-        host, port = parse_address(self._addresses[node])
+        host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 await loop.create_connection(lambda: protocol, host, port)
         except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
             reason = error.strerror or str(error) or "no answer in time"
-            self._failed(node, f"{self._addresses[node]}: {reason}")
+            self._failed(node, f"{address}: {reason}")
             return False
         except ValueError as error:  # what no host can be called, such as "a..b"
-            self._failed(node, f"{self._addresses[node]}: {error}")
+            self._failed(node, f"{address}: {error}")
             return False
         try:
             await protocol.closed.wait()
         finally:
             protocol.close()
-        if protocol.trouble:
-            self._failed(node, f"{self._addresses[node]}: {protocol.trouble}")
+        self._failed(node, f"{address}: {protocol.trouble or 'the connection was lost'}")
         return protocol.peer is not None
 
     def _failed(self, node: NodeId, trouble: str) -> None:
@@ -458,6 +485,8 @@ class PeerLinks:
         self._accepted(theirs)
         self._outgoing[theirs.sender] = protocol
         self._came_back[theirs.sender].clear()
+        if self._listener is not None:
+            self._listener.link_made(theirs.sender)
         self._changed(theirs.sender, up=True)
 
     def _outgoing_lost(self, protocol: PeerProtocol) -> None:

@@ -50,8 +50,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
         data_dir: its data directory.
         client_address: where it serves clients, `HOST:PORT`.
         peer_address: where it listens to other servers, `HOST:PORT`.
-        members: all members of the cluster, this one included; may be empty if the directory is
-            initialised, and must be what it was initialised with otherwise.
+        members: all members of a new cluster, this one included. If the directory is initialised
+            already its log tells who they are, and this only where they may be besides.
         initialize: the id of a new cluster, if the directory is to be made that of a new node of
             it; None to start what is there.
         join: client addresses of some nodes of a cluster that exists, `HOST:PORT`: if there is
@@ -188,7 +188,13 @@ async def _run(
         has_joined=not identity.members,
     )
     _warn_of_other_addresses(config, node.raft.configuration)
-    links = PeerLinks(hello, node.raft.membership, known=store, rng=rng)
+    links = PeerLinks(
+        hello,
+        node.raft.membership,
+        known=store,
+        rng=rng,
+        given_addresses={member.id: member.peer_address for member in config.members},
+    )
     driver = Driver(node, loop, peers=links, log=log_writer, snapshots=snapshot_worker)
     log_writer.start(driver.written)
     snapshot_worker.start(driver)
