@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quorate.raft.messages import InstallSnapshot
+from quorate.node.limits import NodeLimits
+from quorate.raft.messages import ForwardAnswer, InstallSnapshot
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import SnapshotSettings
 
@@ -205,6 +206,43 @@ def test_a_removed_node_does_not_wait_for_answers_without_a_leader(cluster: Clus
     cluster.run(2 * Settings().election_timeout_us)
     (reply,) = waiting.take_replies()
     assert str(reply).startswith("UNKNOWN"), "it was on its way to the leader"
+
+
+def test_a_removed_node_gives_up_in_time_what_it_had_begun(cluster: Cluster) -> None:
+    """It is not answered if the answer is lost, as it is not sent again."""
+    removed = cluster.followers[0]
+    waiting = removed.connect()
+    assert ask(cluster, waiting, "APPEND", "k", "x") == "1"
+    cluster.loses = lambda packet: isinstance(packet.message, ForwardAnswer)
+    waiting.send("APPEND", "k", "x")
+    cluster.settle()
+    removed.node.removed()
+    cluster.run(NodeLimits().command_timeout_us + SECOND // 10)
+    (reply,) = waiting.take_replies()
+    assert str(reply).startswith("UNKNOWN")
+    due = removed.node.deadline(cluster.now)
+    assert due is None or due > cluster.now
+
+
+@pytest.mark.parametrize("words", [(), (2,)], ids=["to anybody", "to one"])
+def test_after_a_pause_a_leader_does_not_hand_over_what_it_has_lost(
+    cluster: Cluster, words: tuple[int, ...]
+) -> None:
+    client = cluster.leader.connect()
+    cluster.now += 5 * SECOND
+    client.send("QUORATE.MEMBER", "TRANSFER", *words)
+    cluster.collect()
+    (reply,) = client.take_replies()
+    assert str(reply).startswith("TRYAGAIN")
+
+
+def test_two_members_cannot_have_the_same_data(cluster: Cluster, client: Client) -> None:
+    """If one of them were removed, the other one would be refused everywhere."""
+    cluster.add(4)
+    assert ask(cluster, client, *ADD_FOUR) == "OK"
+    cluster.run(SECOND)
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "ADD", 5, "peer:5", "client:5", "data-4")
+    assert refusal.startswith("ERR member 4 has the data directory data-4")
 
 
 def test_leadership_is_not_handed_over_to_who_is_gone(cluster: Cluster, client: Client) -> None:

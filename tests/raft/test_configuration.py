@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.configuration import (
+    MAX_MEMBERS,
     MAX_REMOVED,
     Configuration,
     ConfigurationError,
@@ -95,6 +96,23 @@ def changes(configuration: Configuration) -> list[Configuration]:
     ]
 
 
+def test_a_voter_with_other_data_is_another_voter() -> None:
+    """One would go and another come in one step: majorities might have nobody in common."""
+    known = configuration_of([1, 2])
+    unknown = Member(NodeId(2))
+    with_data = known.with_member(Member(NodeId(2), data_id="a"))
+    with_other = known.with_member(Member(NodeId(2), data_id="b"))
+    assert with_data.may_follow(known.with_member(unknown)), "it has become known"
+    assert not with_other.may_follow(with_data)
+    assert not known.may_follow(with_data), "it was known"
+
+
+def test_there_is_a_limit_to_how_many_members_there_are() -> None:
+    full = configuration_of(range(1, MAX_MEMBERS + 1))
+    with pytest.raises(ConfigurationError, match=f"there are {MAX_MEMBERS} members"):
+        full.with_learner(Member(NodeId(MAX_MEMBERS + 1)), promote=False)
+
+
 @given(st.integers(1, 7), st.lists(st.integers(0, 100), max_size=12))
 def test_all_that_can_follow_each_other_have_a_server_in_common_in_all_majorities(
     size: int, choices: list[int]
@@ -119,6 +137,12 @@ def test_all_that_can_follow_each_other_have_a_server_in_common_in_all_majoritie
     [
         (lambda c: c.with_learner(Member(NodeId(2)), promote=True), "there is a member 2 already"),
         (lambda c: c.with_learner(Member(NodeId(4), data_id="gone"), promote=True), "was removed"),
+        (
+            lambda c: c.with_member(Member(NodeId(2), data_id="d")).with_learner(
+                Member(NodeId(4), data_id="d"), promote=True
+            ),
+            "member 2 has the data directory d",
+        ),
         (lambda c: c.with_promoting(NodeId(2)), "no learner 2: it votes already"),
         (lambda c: c.with_voter(NodeId(9)), "no learner 9: it is no member: the members are 1, 2"),
         (lambda c: c.without(NodeId(9)), "no member 9: the members are 1, 2"),

@@ -330,4 +330,6 @@ def test_the_configuration_as_of_each_index_is_that_of_the_last_change_before_it
         assert log.configuration == log.configuration_at(log.configuration_index)
         if log.configuration_index > log.snapshot.index:
             before = log.configuration_at(log.configuration_index - 1)
-            assert log.previous_configuration == before
+            assert log.previous_configuration[1] == before
+            at, _ = log.previous_configuration
+            assert log.configuration_at(at) == before

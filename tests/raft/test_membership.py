@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PRODUCTION = Settings()
 TIMEOUT = PRODUCTION.election_timeout_us
 HEARTBEAT = PRODUCTION.heartbeat_interval_us
+LATER = 1 << 40
+"""The id of a request behind all others."""
 
 
 def ids(configuration: Configuration) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -765,10 +767,26 @@ def test_an_old_order_to_stand_is_ignored(new_cluster: type[Cluster]) -> None:
     cluster = new_cluster(3, settings=PRODUCTION)
     lead(cluster)
     cluster.run(HEARTBEAT)
-    cluster[2].receive(1, TimeoutNow(5, term=0))
+    cluster[2].receive(1, TimeoutNow(LATER, term=0))
     assert cluster[2].raft.role_name == "follower"
-    cluster[2].receive(1, TimeoutNow(6, term=1))
+    cluster[2].receive(1, TimeoutNow(LATER, term=1))
     assert cluster[2].raft.role_name == "candidate"
+
+
+def test_an_order_to_stand_that_was_given_up_does_not_cost_the_leader_its_term(
+    new_cluster: type[Cluster],
+) -> None:
+    """The leader has gone on since, so the other server is no successor any more."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    lead(cluster)
+    hand_over(cluster, 1, to=2)
+    (late,) = [packet for packet in cluster.network if isinstance(packet.message, TimeoutNow)]
+    cluster.drop(lambda packet: packet is late)
+    cluster.run(3 * TIMEOUT)
+    cluster.hand_over(late)
+    cluster.deliver()
+    assert cluster[1].raft.is_leader
+    assert cluster[1].raft.current_term == 1
 
 
 def test_a_server_without_its_snapshot_knows_that_it_does_not_know_the_members() -> None:
@@ -787,3 +805,30 @@ def test_a_server_without_its_snapshot_knows_that_it_does_not_know_the_members()
         now=0,
     )
     assert raft.membership == Membership(started_with, 0, committed=None, committed_index=0)
+    assert not raft.configuration_is_committed
+
+
+def test_who_was_a_member_before_the_latest_change_is_beyond_doubt_after_a_restart(
+    new_cluster: type[Cluster],
+) -> None:
+    """Nothing is known to be committed then, but changes come one at a time.
+
+    Else a node that was let in again could not say so after a restart of all, and one that had
+    missed it would refuse it as one that has lost its data, even if nothing can be done without
+    the two.
+    """
+    cluster = new_cluster(3, settings=PRODUCTION)
+    before = lead(cluster)
+    cluster.add(4)
+    change = before.with_learner(Member(NodeId(4)), promote=False)
+    entry = cluster[1].raft.change_configuration(change, cluster[1].now)
+    assert isinstance(entry, Entry)
+    cluster.run(HEARTBEAT)
+    further = change.without(NodeId(4))
+    last = cluster[1].raft.change_configuration(further, cluster[1].now)
+    assert isinstance(last, Entry)
+    cluster.run(2 * HEARTBEAT)
+    assert cluster[2].raft.membership == Membership(further, last.index, further, last.index)
+    cluster.crash(2)
+    cluster.restart(2)
+    assert cluster[2].raft.membership == Membership(further, last.index, change, entry.index)

@@ -306,6 +306,7 @@ class Gateway:
         self._finishes_begun = finishes_begun
         if refusal is not None and finishes_begun:
             self._refuse_not_begun(ready, refusal)
+            self._give_up_due(now, ready)
         elif refusal is not None:
             self._give_up_all(ready, write_refusal=refusal, read_refusal=refusal)
         elif is_hopeless:

@@ -94,7 +94,7 @@ class Members:
             case [b"ADDRESS", node, peer, client]:
                 self._change(self._with_addresses(_node_id(node), peer, client), now)
             case [b"TRANSFER"]:
-                self._transfer(self._raft.successor(now), now)
+                self._transfer(None, now)
             case [b"TRANSFER", node]:
                 self._transfer(_node_id(node), now)
             case _:
@@ -189,6 +189,10 @@ class Members:
             raise CommandError("not now: leadership is handed over first", code="TRYAGAIN")
 
     def _transfer(self, to: NodeId | None, now: int) -> None:
+        successor = self._raft.successor(now)
+        to = to or successor
+        if not self._raft.is_leader:
+            raise CommandError("not now: this server has just ceased to lead", code="TRYAGAIN")
         if to is None:
             raise CommandError("there is no other voter in touch that could lead")
         if to == self._raft.leader:

@@ -16,6 +16,8 @@ NodeId = NewType("NodeId", int)
 """The number of a server, 1 or more, chosen by the operator."""
 
 
+MAX_MEMBERS = 64
+"""Voters and learners together: the configuration is one entry, and goes round as a whole."""
 MAX_REMOVED = 32
 """So many of those that were removed are known by their data ids, the last ones. Who is older is
 refused as long as somebody else has its id, and is a stranger otherwise, which nobody counts."""
@@ -131,8 +133,8 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """With a new member that votes as soon as it has caught up, or, without `promote`, never.
 
         Raises:
-            ConfigurationError: there is a member of that id, or its data directory is one that
-                was removed.
+            ConfigurationError: there is a member of that id, or its data directory is another
+                member's, or one that was removed; or there are `MAX_MEMBERS`.
         """
         if self.member(member.id) is not None:
             raise ConfigurationError(
@@ -143,6 +145,16 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
             raise ConfigurationError(
                 f"the data directory {member.data_id} was removed from the cluster: give the node "
                 "a new, empty one"
+            )
+        for other in self.members:
+            if member.data_id and other.data_id == member.data_id:
+                raise ConfigurationError(
+                    f"member {other.id} has the data directory {member.data_id}: give each node "
+                    "one of its own"
+                )
+        if len(self.members) >= MAX_MEMBERS:
+            raise ConfigurationError(
+                f"there are {MAX_MEMBERS} members, and no more are possible: remove one first"
             )
         return msgspec.structs.replace(
             self,
@@ -211,8 +223,17 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         )
 
     def may_follow(self, other: "Configuration") -> bool:
-        """Whether this one may be the next after another: they differ by one voter at most."""
-        return bool(self.voters) and len(set(self.voter_ids) ^ set(other.voter_ids)) <= 1
+        """Whether this one may be the next after another: they differ by one voter at most.
+
+        A voter whose data id changes would be two servers, of which one goes and the other comes.
+        """
+        is_one_change = len(set(self.voter_ids) ^ set(other.voter_ids)) <= 1
+        before = {member.id: member.data_id for member in other.members}
+        return (
+            bool(self.voters)
+            and is_one_change
+            and all(before.get(own.id) in (None, "", own.data_id) for own in self.members)
+        )
 
     def _learner(self, node: NodeId) -> Member:
         learner = next((member for member in self.learners if member.id == node), None)
@@ -227,14 +248,17 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """What a server knows of who the members are: by its log, and for good.
+    """What a server knows of who the members are: by its log, and beyond doubt.
+
+    Changes come one at a time, so the configuration before the latest one is committed, even if a
+    server that has just started does not know yet up to where its log is.
 
     Attributes:
         configuration: the latest one in its log. It is in force, and may be taken back.
         index: of its entry, or of the snapshot that holds it.
-        committed: the latest one that is known to be committed; None if none is known.
-        committed_index: of that; 0 if none is known. Of two committed ones that with the greater
-            index is the newer one, whichever servers tell them.
+        committed: the latest one that is surely committed; None if the server has lost it.
+        committed_index: of that; 0 if it is lost. Of two committed ones that with the greater index
+            is the newer one, whichever servers tell them.
     """
 
     configuration: Configuration

@@ -412,8 +412,11 @@ class Raft(ServerState):
         return self._hears_a_leader()
 
     def _receive_timeout_now(self, request: TimeoutNow) -> None:
-        if request.term == self.current_term and self._may_lead():
-            self._campaign(is_transfer=True)
+        if request.term != self.current_term or not self._may_lead():
+            return
+        if isinstance(self._role, Follower) and request.id < self._role.newest_request_id:
+            return  # it is late: the leader has gone on leading since
+        self._campaign(is_transfer=True)
 
     # ------------------------------------------------------------------ replication (§5.3)
 
@@ -421,7 +424,7 @@ class Raft(ServerState):
         if request.term < self.current_term:  # "1. Reply false if term < currentTerm"
             self._acceptance.refuse(sender, request, conflict_index=0, conflict_term=0)
             return
-        self._follow(sender)
+        self._follow(sender, request.id)
         if self._snapshot_is_lost:
             self._ask_for_snapshot(sender, request.id)
             return
@@ -431,11 +434,12 @@ class Raft(ServerState):
             # new entry)".
             self.commit_index = max(self.commit_index, min(request.leader_commit, match_index))
 
-    def _follow(self, leader: NodeId) -> None:
+    def _follow(self, leader: NodeId, request_id: int) -> None:
         assert not isinstance(self._role, Leader), "at most one leader in a term (§5.2)"
         if not isinstance(self._role, Follower) or self._role.leader != leader:
             self._become_follower(leader)
         assert isinstance(self._role, Follower)
+        self._role.newest_request_id = max(self._role.newest_request_id, request_id)
         self._role.heard_leader_at = self._now
         self._role.election_deadline = self._new_election_deadline()
 
@@ -499,7 +503,7 @@ class Raft(ServerState):
         if request.term < self.current_term:  # "1. Reply immediately if term < currentTerm"
             self._answer_chunk(sender, request, request.id, next_offset=0)
             return
-        self._follow(sender)
+        self._follow(sender, request.id)
         index = request.snapshot.index
         if self._snapshot_is_lost and index < self.snapshot.index:
             self._ask_for_snapshot(sender, request.id)

@@ -85,19 +85,14 @@ class RaftLog:
         return self._configurations[-1][0]
 
     @property
-    def previous_configuration(self) -> Configuration:
-        """The one before, that a truncation would bring back."""
-        return self._configurations[-2][1]
+    def previous_configuration(self) -> tuple[int, Configuration]:
+        """The one before and its index; a truncation would bring it back."""
+        return self._configurations[-2]
 
     def configuration_at(self, index: int) -> Configuration:
         """The configuration as of an entry that the snapshot does not cover, or of its end."""
         assert self.snapshot.index <= index <= self.last_index
         return next(known for at, known in reversed(self._configurations) if at <= index)
-
-    def configuration_index_at(self, index: int) -> int:
-        """The index of the entry, or of the snapshot, that `configuration_at` has it from."""
-        assert self.snapshot.index <= index <= self.last_index
-        return next(at for at, _ in reversed(self._configurations) if at <= index)
 
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`; None if the log does not know it."""

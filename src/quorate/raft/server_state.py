@@ -100,19 +100,21 @@ class ServerState:
     @property
     def configuration_is_committed(self) -> bool:
         """Whether that is known to be committed."""
-        return self._log.configuration_index <= self.commit_index
+        # Who the members were as of a snapshot that is lost was in there: what is left is as old as
+        # the directory.
+        return not self._snapshot_is_lost and self._log.configuration_index <= self.commit_index
 
     @property
     def membership(self) -> Membership:
-        """The same two things, where in the log they are, and what is known to be committed."""
-        log, index = self._log, self._log.configuration_index
+        """The same two things, where in the log they are, and which members are beyond doubt."""
+        configuration, index = self.configuration, self._log.configuration_index
+        if self.configuration_is_committed:
+            return Membership(configuration, index, configuration, index)
         if self._snapshot_is_lost:
-            # Who the members were as of it is lost too: what is left is from the very beginning.
             index = 0 if index == self.snapshot.index else index
-            return Membership(self.configuration, index, committed=None, committed_index=0)
-        committed_index = log.configuration_index_at(self.commit_index)
-        committed = log.configuration_at(committed_index)
-        return Membership(self.configuration, index, committed, committed_index)
+            return Membership(configuration, index, committed=None, committed_index=0)
+        committed_index, committed = self._log.previous_configuration
+        return Membership(configuration, index, committed, committed_index)
 
     @property
     def followers(self) -> dict[NodeId, FollowerState]:
@@ -257,16 +259,14 @@ class ServerState:
         """Whether it has what a leader needs, and a vote.
 
         A server that is to go may still be needed as a leader, namely to commit the entry that
-        removes it (dissertation §4.2.2); once that is committed it is not. The configuration before
-        is committed whether or not this server knows that, since changes come one at a time.
+        removes it (dissertation §4.2.2); once that is committed it is not.
         """
         if self._snapshot_is_lost:
             return False
         if self._votes_in(self.configuration):
             return True
-        return not self.configuration_is_committed and self._votes_in(
-            self._log.previous_configuration
-        )
+        before = self.membership.committed
+        return before is not None and self._votes_in(before)
 
     def _votes_in(self, configuration: Configuration) -> bool:
         """Whether this very server is one of the voters.

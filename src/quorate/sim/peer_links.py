@@ -178,9 +178,10 @@ class PeerLinks:
         if self._refuse_reason(mine, theirs) is not None:
             self._happened["servers refused"] += 1
             return False
-        self._known.remember_peer(theirs.sender, theirs.data_id)
         self._accepted_hellos[theirs.sender] = theirs
-        self._listener.peer_identified(theirs.sender, theirs.data_id)
+        if not theirs.has_joined:
+            self._known.remember_peer(theirs.sender, theirs.data_id)
+            self._listener.peer_identified(theirs.sender, theirs.data_id)
         return True
 
     def _theirs(self, connection: _Connection) -> Hello | None:
