@@ -241,6 +241,7 @@ def a_snapshot_is_installed_over_newer_state(patches: pytest.MonkeyPatch) -> Non
     def take_over(self: Raft, snapshot: SnapshotMetadata, size: int) -> None:
         if snapshot.index > self.snapshot.index:
             self._delivery.install(snapshot)
+            self.commit_index = max(self.commit_index, snapshot.index)
             self._persistence.compact(snapshot, size)
 
     patches.setattr(Delivery, "install", install)
