@@ -9,7 +9,13 @@ from quorate.cli.explain import explanation
 from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 
 
-def member(node: int, *, votes: bool = True, silent_ms: int | None = None) -> MemberStatus:
+def member(
+    node: int,
+    *,
+    votes: bool = True,
+    silent_ms: int | None = None,
+    is_in_touch: bool | None = None,
+) -> MemberStatus:
     return MemberStatus(
         id=node,
         votes=votes,
@@ -19,6 +25,7 @@ def member(node: int, *, votes: bool = True, silent_ms: int | None = None) -> Me
         data_id="",
         match_index=None if silent_ms is None else 10,
         silent_ms=silent_ms,
+        is_in_touch=is_in_touch,
     )
 
 
@@ -63,8 +70,12 @@ def leader(*others: MemberStatus, **changes: object) -> NodeStatus:
     return status(1, "leader", members=(member(1), *others), **changes)
 
 
-def in_touch(node: int, *, votes: bool = True) -> MemberStatus:
-    return member(node, votes=votes, silent_ms=10)
+def in_touch(node: int, *, silent_ms: int = 10) -> MemberStatus:
+    return member(node, silent_ms=silent_ms, is_in_touch=True)
+
+
+def silent(node: int, *, silent_ms: int) -> MemberStatus:
+    return member(node, silent_ms=silent_ms, is_in_touch=False)
 
 
 CUT = (LinkStatus(3, is_up=False, trouble="127.0.0.1:8003: Connection refused"),)
@@ -81,7 +92,12 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ["node 1 leads term 5"],
         ),
         (
-            [leader(in_touch(2), member(3, silent_ms=90_000), links=CUT), status(2)],
+            [leader(in_touch(2, silent_ms=2900), in_touch(3, silent_ms=2900))],
+            True,
+            ["node 1 leads term 5"],
+        ),
+        (
+            [leader(in_touch(2), silent(3, silent_ms=90_000), links=CUT), status(2)],
             True,
             [
                 "node 1 leads term 5",
@@ -91,7 +107,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ],
         ),
         (
-            [leader(member(2, silent_ms=3000), in_touch(3), links=REFUSED), status(2), status(3)],
+            [leader(silent(2, silent_ms=3000), in_touch(3), links=REFUSED), status(2), status(3)],
             True,
             [
                 "node 1 leads term 5",
@@ -110,7 +126,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ],
         ),
         (
-            [leader(member(2, silent_ms=5000), member(3, silent_ms=5000))],
+            [leader(silent(2, silent_ms=600), silent(3, silent_ms=600))],
             False,
             [
                 "node 1 leads term 5, but a majority does not answer it",
@@ -148,6 +164,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
     ids=[
         "nobody",
         "well",
+        "rare heartbeats",
         "one is down",
         "one is refused",
         "behind",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quorate.raft.settings import Settings
+
 if TYPE_CHECKING:
     from tests.node.conftest import Cluster, Server
 
@@ -107,6 +109,7 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
                     "data_id": "",
                     "match_index": 7 if server is leader and member != leader.me else None,
                     "silent_ms": 0 if server is leader and member != leader.me else None,
+                    "is_in_touch": True if server is leader and member != leader.me else None,
                 }
                 for member in (1, 2, 3)
             ],
@@ -137,6 +140,20 @@ def test_a_node_that_lags_says_so(cluster: Cluster) -> None:
     behind, ahead = status(cluster, follower), status(cluster, cluster.leader)
     assert behind["last_index"] < ahead["last_index"]
     assert behind["commit_index"] < ahead["commit_index"]
+
+
+def test_the_leader_judges_who_is_in_touch_by_the_election_timeout(cluster: Cluster) -> None:
+    leader, (cut, other) = cluster.leader, cluster.followers
+    cluster.isolate(cut.me)
+    timeout = Settings().election_timeout_us
+
+    def judged() -> dict[int, bool | None]:
+        return {member.id: member.is_in_touch for member in leader.node.status().members}
+
+    cluster.run(timeout // 2)
+    assert judged() == {leader.me: None, cut.me: True, other.me: True}
+    cluster.run(timeout)
+    assert judged() == {leader.me: None, cut.me: False, other.me: True}
 
 
 def test_a_candidate_says_so(cluster: Cluster) -> None:

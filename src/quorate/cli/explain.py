@@ -11,9 +11,6 @@ from quorate.cli.parameters import Seconds, servers_option
 from quorate.node.status import MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_statuses, leader_among
 
-_SILENT_MS = 1000
-"""A member that has answered nothing for so long has some trouble."""
-
 
 @click.command()
 @servers_option
@@ -79,12 +76,8 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
 
 def _has_majority(leader: NodeStatus) -> bool:
     voters = [member for member in leader.members if member.votes]
-    in_touch = [m for m in voters if m.id == leader.id or not _is_silent(m)]
+    in_touch = [member for member in voters if member.id == leader.id or member.is_in_touch]
     return len(in_touch) > len(voters) // 2
-
-
-def _is_silent(member: MemberStatus) -> bool:
-    return member.silent_ms is None or member.silent_ms > _SILENT_MS
 
 
 def _of_leader(leader: NodeStatus) -> list[str]:
@@ -97,7 +90,7 @@ def _of_leader(leader: NodeStatus) -> list[str]:
         if member.id == leader.id:
             continue
         kind = "voter" if member.votes else "learner"
-        if _is_silent(member):
+        if not member.is_in_touch:
             silent = shown_duration(member.silent_ms or 0)
             lines.append(f"{kind} {member.id} has answered nothing for {silent}")
             lines += _about_silence(member, troubles.get(member.id, ""))

@@ -371,6 +371,7 @@ class Node:
                 data_id=member.data_id,
                 match_index=None if follower is None else follower.match_index,
                 silent_ms=None if follower is None else follower.silent_us // 1000,
+                is_in_touch=None if follower is None else follower.is_in_touch,
             )
             for member in configuration.members
             for follower in (followers.get(member.id),)
