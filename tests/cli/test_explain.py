@@ -15,6 +15,7 @@ def member(
     votes: bool = True,
     silent_ms: int | None = None,
     is_in_touch: bool | None = None,
+    data_id: str = "",
 ) -> MemberStatus:
     return MemberStatus(
         id=node,
@@ -22,7 +23,7 @@ def member(
         is_promoting=False,
         peer_address=f"127.0.0.1:800{node}",
         client_address=f"127.0.0.1:700{node}",
-        data_id="",
+        data_id=data_id,
         match_index=None if silent_ms is None else 10,
         silent_ms=silent_ms,
         is_in_touch=is_in_touch,
@@ -78,6 +79,13 @@ def silent(node: int, *, silent_ms: int) -> MemberStatus:
     return member(node, silent_ms=silent_ms, is_in_touch=False)
 
 
+def wiped(node: int, **changes: object) -> NodeStatus:
+    """What a member says that was started with `--join` on an empty directory."""
+    new = status(node, data_id=f"new data of {node}", members=(), configuration_index=0)
+    return msgspec.structs.replace(new, **{"last_index": 0, "last_term": 0, **changes})
+
+
+KNOWN = tuple(member(node, data_id=f"data of {node}") for node in (1, 2, 3))
 CUT = (LinkStatus(3, is_up=False, trouble="127.0.0.1:8003: Connection refused"),)
 REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data"),)
 
@@ -156,6 +164,75 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ],
         ),
         (
+            [
+                status(1, members=KNOWN, data_id="data of 1", links=REFUSED),
+                wiped(2, client_address="127.0.0.1:9999"),
+                status(3, members=KNOWN, data_id="data of 3", links=REFUSED),
+            ],
+            False,
+            [
+                "there is no leader",
+                "node 2 at 127.0.0.1:9999 has lost its data, and does not count as a voter: st",
+                "  if that is lost, `quorate member rejoin 127.0.0.1:9999` as soon as there",
+                "2 of the 3 voters answer: ask again in a second",
+            ],
+        ),
+        (
+            [
+                status(1, members=KNOWN, data_id="data of 1", links=REFUSED),
+                wiped(2, data_id="newer data of 2"),
+                wiped(2),
+            ],
+            False,
+            [
+                "there is no leader",
+                "2 of the 3 voters are needed, and only 1 of them can be reached from here",
+                "node 2 at 127.0.0.1:7002 has lost its data, and does not count as a voter: st",
+                "voter 3 at 127.0.0.1:7003 cannot be reached",
+                "if a majority is lost for ever, `quorate recover`",
+            ],
+        ),
+        (
+            [
+                leader(
+                    member(2, silent_ms=5000, is_in_touch=False, data_id="data of 2"),
+                    member(3, silent_ms=5000, is_in_touch=False, data_id="data of 3"),
+                    links=REFUSED,
+                ),
+                wiped(2, members=KNOWN, links=(LinkStatus(1, is_up=False, trouble="rejoin"),)),
+                wiped(3),
+            ],
+            False,
+            [
+                "node 1 leads term 5, but a majority does not answer it",
+                "2 of the 3 voters are needed, and only 1 of them",
+                "node 2 at 127.0.0.1:7002 has lost its data",
+                "node 3 at 127.0.0.1:7003 has lost its data",
+                "if a majority is lost for ever, `quorate recover`",
+            ],
+        ),
+        (
+            [wiped(1), status(2, configuration_index=0)],
+            False,
+            [
+                "there is no leader",
+                "2 of the 3 voters are needed",
+                "node 1 at 127.0.0.1:7001 has lost its data",
+                "voter 3 at 127.0.0.1:7003 cannot be reached",
+                "if a majority is lost for ever",
+            ],
+        ),
+        (
+            [
+                status(1, members=KNOWN, data_id="data of 1"),
+                status(2, members=KNOWN, data_id="data of 2"),
+                wiped(2),
+                wiped(2, data_id="newer data of 2"),
+            ],
+            False,
+            ["there is no leader", "2 of the 3 voters answer"],
+        ),
+        (
             [status(4, members=())],
             False,
             ["node 4 belongs to no cluster yet: `quorate member add 127.0.0.1:7004`"],
@@ -170,7 +247,12 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
         "behind",
         "leads alone",
         "who may not lead",
+        "refused, but not known to be wiped",
         "wiped",
+        "wiped when there is no majority without it",
+        "all others are wiped",
+        "wiped before its data was known",
+        "another node of a voter's number",
         "not let in yet",
     ],
 )
