@@ -86,8 +86,15 @@ def wiped(node: int, **changes: object) -> NodeStatus:
 
 
 KNOWN = tuple(member(node, data_id=f"data of {node}") for node in (1, 2, 3))
-CUT = (LinkStatus(3, is_up=False, trouble="127.0.0.1:8003: Connection refused"),)
-REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data"),)
+
+
+def no_link(to: int, trouble: str, *, is_refused: bool = False) -> tuple[LinkStatus]:
+    return (LinkStatus(to, is_up=False, is_refused=is_refused, trouble=trouble),)
+
+
+CUT = no_link(3, "127.0.0.1:8003: Connection refused")
+REFUSED = no_link(2, "node 2 has lost its data", is_refused=True)
+STRANGE = no_link(3, "not a quorate server, it sent b'refused: it refuses'")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,17 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             [
                 "node 1 leads term 5",
                 "voter 2 has answered nothing for 3 s",
-                "  refused: node 2 has lost its data",
+                "  node 2 has lost its data",
+            ],
+        ),
+        (
+            [leader(in_touch(2), silent(3, silent_ms=3000), links=STRANGE), status(2)],
+            True,
+            [
+                "node 1 leads term 5",
+                "voter 3 has answered nothing for 3 s",
+                "  not a quorate server, it sent b'refused: it refuses'",
+                "  start it, or look at the network",
             ],
         ),
         (
@@ -160,7 +177,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             [
                 "there is no leader",
                 "2 of the 3 voters answer",
-                "node 1 does not reach node 2, which answers here: refused: node 2 has lost its",
+                "node 1 does not reach node 2, which answers here: node 2 has lost its data",
             ],
         ),
         (
@@ -199,7 +216,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
                     member(3, silent_ms=5000, is_in_touch=False, data_id="data of 3"),
                     links=REFUSED,
                 ),
-                wiped(2, members=KNOWN, links=(LinkStatus(1, is_up=False, trouble="rejoin"),)),
+                wiped(2, members=KNOWN, links=no_link(1, "rejoin")),
                 wiped(3),
             ],
             False,
@@ -244,6 +261,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
         "rare heartbeats",
         "one is down",
         "one is refused",
+        "one speaks of refusals",
         "behind",
         "leads alone",
         "who may not lead",

@@ -8,7 +8,7 @@ import click
 from quorate.cli.amounts import shown_duration
 from quorate.cli.errors import CommandFailure
 from quorate.cli.parameters import Seconds, servers_option
-from quorate.node.status import MemberStatus, NodeStatus
+from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_statuses, leader_among
 
 
@@ -89,7 +89,7 @@ def _of_leader(leader: NodeStatus) -> list[str]:
     uncommitted = leader.last_index - leader.commit_index
     if uncommitted:
         lines.append(f"{uncommitted} entries of its log are not committed yet")
-    troubles = {link.to: link.trouble for link in leader.links}
+    links = {link.to: link for link in leader.links}
     for member in leader.members:
         if member.id == leader.id:
             continue
@@ -97,7 +97,7 @@ def _of_leader(leader: NodeStatus) -> list[str]:
         if not member.is_in_touch:
             silent = shown_duration(member.silent_ms or 0)
             lines.append(f"{kind} {member.id} has answered nothing for {silent}")
-            lines += _about_silence(member, troubles.get(member.id, ""))
+            lines += _about_silence(member, links.get(member.id))
         elif (lacks := leader.last_index - (member.match_index or 0)) > 0:
             lines.append(f"{kind} {member.id} lacks {lacks} entries and is getting them")
     if not leader.configuration_is_committed:
@@ -107,9 +107,9 @@ def _of_leader(leader: NodeStatus) -> list[str]:
     return lines
 
 
-def _about_silence(member: MemberStatus, trouble: str) -> list[str]:
-    found = [f"  {trouble}"] if trouble else []
-    if "refused: " in trouble or "refuses" in trouble:  # by a server, which has said what to do
+def _about_silence(member: MemberStatus, link: LinkStatus | None) -> list[str]:
+    found = [] if link is None or link.is_up else [f"  {link.trouble}"]
+    if link is not None and link.is_refused:  # who refuses has said what to do
         return found
     removal = f"`quorate member remove {member.id}`"
     return [*found, f"  start it, or look at the network; if it is lost for ever, {removal}"]

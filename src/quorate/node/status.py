@@ -52,11 +52,14 @@ class LinkStatus(msgspec.Struct, frozen=True):
     Attributes:
         to: the other node.
         is_up: whether there is one.
-        trouble: why there is none, as far as that is known; empty if there is one.
+        is_refused: there is none because one of the two does not talk to the other.
+        trouble: why there is none, as far as that is known, and if it is refused, what to do; empty
+            if there is one.
     """
 
     to: int
     is_up: bool
+    is_refused: bool
     trouble: str
 
 
