@@ -9,16 +9,24 @@ from quorate.cli.explain import explanation
 from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 
 
-def member(node: int, *, votes: bool = True, silent_ms: int | None = None) -> MemberStatus:
+def member(
+    node: int,
+    *,
+    votes: bool = True,
+    silent_ms: int | None = None,
+    is_in_touch: bool | None = None,
+    data_id: str = "",
+) -> MemberStatus:
     return MemberStatus(
         id=node,
         votes=votes,
         is_promoting=False,
         peer_address=f"127.0.0.1:800{node}",
         client_address=f"127.0.0.1:700{node}",
-        data_id="",
+        data_id=data_id,
         match_index=None if silent_ms is None else 10,
         silent_ms=silent_ms,
+        is_in_touch=is_in_touch,
     )
 
 
@@ -63,12 +71,30 @@ def leader(*others: MemberStatus, **changes: object) -> NodeStatus:
     return status(1, "leader", members=(member(1), *others), **changes)
 
 
-def in_touch(node: int, *, votes: bool = True) -> MemberStatus:
-    return member(node, votes=votes, silent_ms=10)
+def in_touch(node: int, *, silent_ms: int = 10) -> MemberStatus:
+    return member(node, silent_ms=silent_ms, is_in_touch=True)
 
 
-CUT = (LinkStatus(3, is_up=False, trouble="127.0.0.1:8003: Connection refused"),)
-REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data"),)
+def silent(node: int, *, silent_ms: int) -> MemberStatus:
+    return member(node, silent_ms=silent_ms, is_in_touch=False)
+
+
+def wiped(node: int, **changes: object) -> NodeStatus:
+    """What a member says that was started with `--join` on an empty directory."""
+    new = status(node, data_id=f"new data of {node}", members=(), configuration_index=0)
+    return msgspec.structs.replace(new, **{"last_index": 0, "last_term": 0, **changes})
+
+
+KNOWN = tuple(member(node, data_id=f"data of {node}") for node in (1, 2, 3))
+
+
+def no_link(to: int, trouble: str, *, is_refused: bool = False) -> tuple[LinkStatus]:
+    return (LinkStatus(to, is_up=False, is_refused=is_refused, trouble=trouble),)
+
+
+CUT = no_link(3, "127.0.0.1:8003: Connection refused")
+REFUSED = no_link(2, "node 2 has lost its data", is_refused=True)
+STRANGE = no_link(3, "not a quorate server, it sent b'refused: it refuses'")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +107,12 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ["node 1 leads term 5"],
         ),
         (
-            [leader(in_touch(2), member(3, silent_ms=90_000), links=CUT), status(2)],
+            [leader(in_touch(2, silent_ms=2900), in_touch(3, silent_ms=2900))],
+            True,
+            ["node 1 leads term 5"],
+        ),
+        (
+            [leader(in_touch(2), silent(3, silent_ms=90_000), links=CUT), status(2)],
             True,
             [
                 "node 1 leads term 5",
@@ -91,12 +122,22 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ],
         ),
         (
-            [leader(member(2, silent_ms=3000), in_touch(3), links=REFUSED), status(2), status(3)],
+            [leader(silent(2, silent_ms=3000), in_touch(3), links=REFUSED), status(2), status(3)],
             True,
             [
                 "node 1 leads term 5",
                 "voter 2 has answered nothing for 3 s",
-                "  refused: node 2 has lost its data",
+                "  node 2 has lost its data",
+            ],
+        ),
+        (
+            [leader(in_touch(2), silent(3, silent_ms=3000), links=STRANGE), status(2)],
+            True,
+            [
+                "node 1 leads term 5",
+                "voter 3 has answered nothing for 3 s",
+                "  not a quorate server, it sent b'refused: it refuses'",
+                "  start it, or look at the network",
             ],
         ),
         (
@@ -110,7 +151,7 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             ],
         ),
         (
-            [leader(member(2, silent_ms=5000), member(3, silent_ms=5000))],
+            [leader(silent(2, silent_ms=600), silent(3, silent_ms=600))],
             False,
             [
                 "node 1 leads term 5, but a majority does not answer it",
@@ -136,8 +177,77 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
             [
                 "there is no leader",
                 "2 of the 3 voters answer",
-                "node 1 does not reach node 2, which answers here: refused: node 2 has lost its",
+                "node 1 does not reach node 2, which answers here: node 2 has lost its data",
             ],
+        ),
+        (
+            [
+                status(1, members=KNOWN, data_id="data of 1", links=REFUSED),
+                wiped(2, client_address="127.0.0.1:9999"),
+                status(3, members=KNOWN, data_id="data of 3", links=REFUSED),
+            ],
+            False,
+            [
+                "there is no leader",
+                "node 2 at 127.0.0.1:9999 has lost its data, and does not count as a voter: st",
+                "  if that is lost, `quorate member rejoin 127.0.0.1:9999` as soon as there",
+                "2 of the 3 voters answer: ask again in a second",
+            ],
+        ),
+        (
+            [
+                status(1, members=KNOWN, data_id="data of 1", links=REFUSED),
+                wiped(2, data_id="newer data of 2"),
+                wiped(2),
+            ],
+            False,
+            [
+                "there is no leader",
+                "2 of the 3 voters are needed, and only 1 of them can be reached from here",
+                "node 2 at 127.0.0.1:7002 has lost its data, and does not count as a voter: st",
+                "voter 3 at 127.0.0.1:7003 cannot be reached",
+                "if a majority is lost for ever, `quorate recover`",
+            ],
+        ),
+        (
+            [
+                leader(
+                    member(2, silent_ms=5000, is_in_touch=False, data_id="data of 2"),
+                    member(3, silent_ms=5000, is_in_touch=False, data_id="data of 3"),
+                    links=REFUSED,
+                ),
+                wiped(2, members=KNOWN, links=no_link(1, "rejoin")),
+                wiped(3),
+            ],
+            False,
+            [
+                "node 1 leads term 5, but a majority does not answer it",
+                "2 of the 3 voters are needed, and only 1 of them",
+                "node 2 at 127.0.0.1:7002 has lost its data",
+                "node 3 at 127.0.0.1:7003 has lost its data",
+                "if a majority is lost for ever, `quorate recover`",
+            ],
+        ),
+        (
+            [wiped(1), status(2, configuration_index=0)],
+            False,
+            [
+                "there is no leader",
+                "2 of the 3 voters are needed",
+                "node 1 at 127.0.0.1:7001 has lost its data",
+                "voter 3 at 127.0.0.1:7003 cannot be reached",
+                "if a majority is lost for ever",
+            ],
+        ),
+        (
+            [
+                status(1, members=KNOWN, data_id="data of 1"),
+                status(2, members=KNOWN, data_id="data of 2"),
+                wiped(2),
+                wiped(2, data_id="newer data of 2"),
+            ],
+            False,
+            ["there is no leader", "2 of the 3 voters answer"],
         ),
         (
             [status(4, members=())],
@@ -148,12 +258,19 @@ REFUSED = (LinkStatus(2, is_up=False, trouble="refused: node 2 has lost its data
     ids=[
         "nobody",
         "well",
+        "rare heartbeats",
         "one is down",
         "one is refused",
+        "one speaks of refusals",
         "behind",
         "leads alone",
         "who may not lead",
+        "refused, but not known to be wiped",
         "wiped",
+        "wiped when there is no majority without it",
+        "all others are wiped",
+        "wiped before its data was known",
+        "another node of a voter's number",
         "not let in yet",
     ],
 )

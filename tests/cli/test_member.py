@@ -58,6 +58,7 @@ def test_the_list_as_json_has_all_that_is_known(cluster: Machines) -> None:
         if machine is not leader:
             assert member.pop("match_index") > 0
             assert member.pop("silent_ms") >= 0
+            assert member.pop("is_in_touch") is True
         assert {key: value for key, value in member.items() if value is not None} == {
             "id": machine.node,
             "votes": True,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.eventually import eventually
+from tests.integration.machines import Machines
 
 from quorate.runtime.clerk import Clerk
 
 if TYPE_CHECKING:
-    from tests.integration.machines import Machine, Machines
+    from tests.integration.machines import Machine
 
 pytestmark = pytest.mark.processes
 
@@ -92,6 +93,49 @@ def test_a_machine_takes_over_the_number_of_one_that_hangs(machines: Machines) -
     machines.wait_until_up(new)
     assert machines.member("rejoin", new.client, servers=[one, two]) == "node 3 is a voter again"
     serves(new, "k")
+
+
+def explained(without: Machine, asked: list[Machine]) -> str:
+    """What `quorate explain` says, once the cluster is known not to serve without a dead node."""
+    servers = ",".join(machine.client for machine in asked)
+
+    def is_missed() -> str | None:
+        ended = Machines.quorate("explain", f"--servers={servers}")
+        text = f"voter {without.node} at {without.client} cannot be reached"
+        return ended.stdout if ended.returncode == 1 and text in ended.stdout else None
+
+    return eventually(is_missed, f"node {without.node} is missed")
+
+
+def test_a_wiped_node_counts_for_nobody_in_what_is_explained(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    serves(one, "k")
+    two.kill()
+    three.kill()
+    three.lose_data()
+    three.start(f"--join={one.client}")
+    machines.wait_until_up(three)
+    await_log(one, "node 3 has lost its data")
+    text = explained(two, [one, two, three])
+    assert "2 of the 3 voters are needed, and only 1 of them can be reached from here" in text
+    assert f"node 3 at {three.client} has lost its data, and does not count" in text
+    assert "`quorate recover`" in text
+    assert "rejoin" not in text
+
+
+def test_a_newcomer_is_not_taken_for_the_member_of_its_number(machines: Machines) -> None:
+    one, two, three = machines.found(3)
+    serves(three, "k")
+    newcomer = machines.new(3)
+    while newcomer.client < three.client:  # what is asked last is not to hide what was asked first
+        newcomer.move()
+    newcomer.start(f"--join={one.client}")
+    machines.wait_until_up(newcomer)
+    one.kill()
+    two.kill()
+    text = explained(one, [three, newcomer])
+    assert f"voter 2 at {two.client} cannot be reached" in text
+    assert "lost its data" not in text
 
 
 def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quorate.node.status import LinkStatus
+from quorate.raft.settings import Settings
+
 if TYPE_CHECKING:
     from tests.node.conftest import Cluster, Server
 
@@ -107,6 +110,7 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
                     "data_id": "",
                     "match_index": 7 if server is leader and member != leader.me else None,
                     "silent_ms": 0 if server is leader and member != leader.me else None,
+                    "is_in_touch": True if server is leader and member != leader.me else None,
                 }
                 for member in (1, 2, 3)
             ],
@@ -114,7 +118,7 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "configuration_is_committed": True,
             "is_transferring": False,
             "links": [
-                {"to": to, "is_up": False, "trouble": "it was not made yet"}
+                {"to": to, "is_up": False, "is_refused": False, "trouble": "it was not made yet"}
                 for to in (1, 2, 3)
                 if to != server.me
             ],
@@ -137,6 +141,35 @@ def test_a_node_that_lags_says_so(cluster: Cluster) -> None:
     behind, ahead = status(cluster, follower), status(cluster, cluster.leader)
     assert behind["last_index"] < ahead["last_index"]
     assert behind["commit_index"] < ahead["commit_index"]
+
+
+def test_the_leader_judges_who_is_in_touch_by_the_election_timeout(cluster: Cluster) -> None:
+    leader, (cut, other) = cluster.leader, cluster.followers
+    cluster.isolate(cut.me)
+    timeout = Settings().election_timeout_us
+
+    def judged() -> dict[int, bool | None]:
+        return {member.id: member.is_in_touch for member in leader.node.status().members}
+
+    cluster.run(timeout // 2)
+    assert judged() == {leader.me: None, cut.me: True, other.me: True}
+    cluster.run(timeout)
+    assert judged() == {leader.me: None, cut.me: False, other.me: True}
+
+
+def test_a_link_that_is_refused_is_told_from_one_that_cannot_be_made(cluster: Cluster) -> None:
+    node = cluster.leader.node
+    other = cluster.followers[0].me
+
+    def link() -> LinkStatus:
+        return next(link for link in node.status().links if link.to == other)
+
+    node.link_failed(other, "no route", is_refused=False)
+    assert link() == LinkStatus(other, is_up=False, is_refused=False, trouble="no route")
+    node.link_failed(other, "a wrong cluster", is_refused=True)
+    assert link() == LinkStatus(other, is_up=False, is_refused=True, trouble="a wrong cluster")
+    node.link_made(other)
+    assert link() == LinkStatus(other, is_up=True, is_refused=False, trouble="")
 
 
 def test_a_candidate_says_so(cluster: Cluster) -> None:

@@ -64,6 +64,7 @@ class Peer:
         self.changes: asyncio.Queue[tuple[NodeId, bool]] = asyncio.Queue()
         self.troubles: dict[NodeId, str] = {}
         self.has_failed = asyncio.Event()
+        self.is_refused = asyncio.Event()
         self.identified: list[tuple[NodeId, str]] = []
         self.told_of_removal = asyncio.Event()
         self.members = members
@@ -117,9 +118,9 @@ class Peer:
     def link_made(self, peer: NodeId) -> None:
         self.troubles.pop(peer, None)
 
-    def link_failed(self, peer: NodeId, trouble: str) -> None:
+    def link_failed(self, peer: NodeId, trouble: str, *, is_refused: bool) -> None:
         self.troubles[peer] = trouble
-        self.has_failed.set()
+        (self.is_refused if is_refused else self.has_failed).set()
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         self.identified.append((peer, data_id))
@@ -447,9 +448,27 @@ def test_a_member_of_the_cluster_that_this_one_was_made_from_was_not_removed(
         async with running(one):
             one.links.members_changed(committed(made, 1))
             async with running(two):
-                await two.has_failed.wait()
+                await two.is_refused.wait()
                 assert "check the members' peer addresses and data directories" in two.troubles[ONE]
                 assert not two.told_of_removal.is_set()
+
+    run_on_loop(test)
+
+
+def test_who_refuses_and_who_is_refused_both_know_it_from_a_call_that_failed(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        known = msgspec.structs.replace(members[1], data_id="data of 2")
+        one, two = Peer(ONE, (members[0], known)), Peer(TWO, members[:2], data_id="new data")
+        async with running(one):
+            await one.has_failed.wait()
+            assert not one.is_refused.is_set(), "nobody was there"
+            async with running(two):
+                await one.is_refused.wait()
+                await two.is_refused.wait()
+                assert "refused: node 2 has lost its data" in one.troubles[TWO]
+                assert "refuses this server: node 2 has lost its data" in two.troubles[ONE]
 
     run_on_loop(test)
 

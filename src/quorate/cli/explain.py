@@ -8,11 +8,8 @@ import click
 from quorate.cli.amounts import shown_duration
 from quorate.cli.errors import CommandFailure
 from quorate.cli.parameters import Seconds, servers_option
-from quorate.node.status import MemberStatus, NodeStatus
+from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_statuses, leader_among
-
-_SILENT_MS = 1000
-"""A member that has answered nothing for so long has some trouble."""
 
 
 @click.command()
@@ -38,19 +35,22 @@ def explain(servers: tuple[str, ...], timeout: float) -> None:
 
 
 async def _ask_all(servers: Sequence[str], timeout_s: float) -> list[NodeStatus]:
-    """The statuses of the given nodes and of the members that they tell of, each once."""
-    found: dict[int, NodeStatus] = {}
+    """The statuses of the given nodes and of the members that they tell of, each once.
+
+    By data id: a member that has lost its data, or was replaced, shares its number with another.
+    """
+    found: dict[str, NodeStatus] = {}
     asked: set[str] = set()
     to_ask = set(servers)
     while to_ask:
         for status in await ask_statuses(sorted(to_ask), timeout_s=timeout_s):
             if status is not None:
-                found[status.id] = status
+                found[status.data_id] = status
         asked |= to_ask
         members = [member for status in found.values() for member in status.members]
-        to_ask = {m.client_address for m in members if m.client_address and m.id not in found}
+        to_ask = {m.client_address for m in members if m.client_address and m.data_id not in found}
         to_ask -= asked
-    return [found[node] for node in sorted(found)]
+    return sorted(found.values(), key=lambda status: (status.id, status.data_id))
 
 
 def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
@@ -62,7 +62,8 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
     if not statuses:
         return ["none of these nodes answers: start them, or give other addresses"], False
     leader = leader_among(statuses)
-    newest = leader or max(statuses, key=lambda status: status.configuration_index)
+    # The list that a cluster is started with has index 0, as the empty one of a newcomer.
+    newest = leader or max(statuses, key=lambda s: (len(s.members) > 0, s.configuration_index))
     if not newest.members:
         text = (
             f"node {newest.id} belongs to no cluster yet: `quorate member add "
@@ -71,7 +72,7 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
         return [text], False
     if leader is not None and _has_majority(leader):
         return [*_of_leader(leader), *_of_nodes(statuses)], True
-    return [*_without_leader(newest, statuses, leader), *_of_nodes(statuses)], False
+    return _without_leader(newest, statuses, leader), False
 
 
 # --------------------------------------------------------------------- with a leader
@@ -79,12 +80,8 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
 
 def _has_majority(leader: NodeStatus) -> bool:
     voters = [member for member in leader.members if member.votes]
-    in_touch = [m for m in voters if m.id == leader.id or not _is_silent(m)]
+    in_touch = [member for member in voters if member.id == leader.id or member.is_in_touch]
     return len(in_touch) > len(voters) // 2
-
-
-def _is_silent(member: MemberStatus) -> bool:
-    return member.silent_ms is None or member.silent_ms > _SILENT_MS
 
 
 def _of_leader(leader: NodeStatus) -> list[str]:
@@ -92,15 +89,15 @@ def _of_leader(leader: NodeStatus) -> list[str]:
     uncommitted = leader.last_index - leader.commit_index
     if uncommitted:
         lines.append(f"{uncommitted} entries of its log are not committed yet")
-    troubles = {link.to: link.trouble for link in leader.links}
+    links = {link.to: link for link in leader.links}
     for member in leader.members:
         if member.id == leader.id:
             continue
         kind = "voter" if member.votes else "learner"
-        if _is_silent(member):
+        if not member.is_in_touch:
             silent = shown_duration(member.silent_ms or 0)
             lines.append(f"{kind} {member.id} has answered nothing for {silent}")
-            lines += _about_silence(member, troubles.get(member.id, ""))
+            lines += _about_silence(member, links.get(member.id))
         elif (lacks := leader.last_index - (member.match_index or 0)) > 0:
             lines.append(f"{kind} {member.id} lacks {lacks} entries and is getting them")
     if not leader.configuration_is_committed:
@@ -110,9 +107,9 @@ def _of_leader(leader: NodeStatus) -> list[str]:
     return lines
 
 
-def _about_silence(member: MemberStatus, trouble: str) -> list[str]:
-    found = [f"  {trouble}"] if trouble else []
-    if "refused: " in trouble or "refuses" in trouble:  # by a server, which has said what to do
+def _about_silence(member: MemberStatus, link: LinkStatus | None) -> list[str]:
+    found = [] if link is None or link.is_up else [f"  {link.trouble}"]
+    if link is not None and link.is_refused:  # who refuses has said what to do
         return found
     removal = f"`quorate member remove {member.id}`"
     return [*found, f"  start it, or look at the network; if it is lost for ever, {removal}"]
@@ -124,20 +121,24 @@ def _about_silence(member: MemberStatus, trouble: str) -> list[str]:
 def _without_leader(
     newest: NodeStatus, statuses: Sequence[NodeStatus], leader: NodeStatus | None
 ) -> list[str]:
-    answered = {status.id: status for status in statuses}
-    voters = [member for member in newest.members if member.votes]
-    gone = [member for member in voters if member.id not in answered]
+    voters = {member.id: member for member in newest.members if member.votes}
+    wiped = [s for s in statuses if s.id in voters and not _is_itself(s, voters[s.id])]
+    others = [status for status in statuses if status not in wiped]
+    here = {status.id: status for status in others if status.id in voters}
+    lost = {status.id: status for status in wiped if status.id not in here}
+    gone = [member for member in voters.values() if member.id not in here | lost]
     needed = len(voters) // 2 + 1
     lines = [
         "there is no leader"
         if leader is None
         else f"node {leader.id} leads term {leader.term}, but a majority does not answer it"
     ]
-    if len(voters) - len(gone) < needed:
+    if len(here) < needed:
         lines.append(
-            f"{needed} of the {len(voters)} voters are needed, and only {len(voters) - len(gone)} "
-            "of them can be reached from here"
+            f"{needed} of the {len(voters)} voters are needed, and only {len(here)} of them can be "
+            "reached from here"
         )
+        lines += [_about_lost_data(status) for status in lost.values()]
         lines += [
             f"voter {member.id} at {member.client_address} cannot be reached: start it, or look "
             "at the network"
@@ -146,13 +147,31 @@ def _without_leader(
         lines.append(
             "if a majority is lost for ever, `quorate recover` makes a new cluster of what is left"
         )
-        return lines
-    here = [answered[member.id] for member in voters if member.id in answered]
-    best = max(here, key=lambda status: (status.last_term, status.last_index))
-    for status in here:
+        return lines + _of_nodes(others)
+    for status in lost.values():
+        rejoin = f"`quorate member rejoin {status.client_address}`"
+        lines.append(_about_lost_data(status))
+        lines.append(f"  if that is lost, {rejoin} as soon as there is a leader")
+    best = max(here.values(), key=lambda status: (status.last_term, status.last_index))
+    for status in here.values():
         lines += _why_not_leader(status, best)
     lines.append(f"{len(here)} of the {len(voters)} voters answer: ask again in a second")
-    return lines
+    return lines + _of_nodes(others)
+
+
+def _is_itself(status: NodeStatus, member: MemberStatus) -> bool:
+    """Whether the node of a member's number is that member still, and has its data.
+
+    As long as nobody knows the member's data id: who was there from the beginning knows members.
+    """
+    return status.data_id == member.data_id if member.data_id else bool(status.members)
+
+
+def _about_lost_data(status: NodeStatus) -> str:
+    return (
+        f"node {status.id} at {status.client_address} has lost its data, and does not count as a "
+        "voter: start it on the directory that it had"
+    )
 
 
 def _why_not_leader(status: NodeStatus, best: NodeStatus) -> list[str]:

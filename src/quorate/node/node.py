@@ -126,7 +126,7 @@ class Node:
             snapshots=settings.snapshots.of_node(node),
             raft_state_bytes=raft_state_bytes,
         )
-        self._troubles: dict[NodeId, str | None] = {}  # why there is no link; None if there is one
+        self._links: dict[NodeId, LinkStatus] = {}
         self._members = Members(self.raft, {**(peer_data_ids or {}), node: self._info.data_id})
         self._gateway = Gateway(
             node,
@@ -150,11 +150,11 @@ class Node:
 
     def link_made(self, peer: NodeId) -> None:
         """What is sent to another server goes over a connection now."""
-        self._troubles[peer] = None
+        self._links[peer] = LinkStatus(peer, is_up=True, is_refused=False, trouble="")
 
-    def link_failed(self, peer: NodeId, trouble: str) -> None:
+    def link_failed(self, peer: NodeId, trouble: str, *, is_refused: bool) -> None:
         """There is no such connection, and this is why."""
-        self._troubles[peer] = trouble
+        self._links[peer] = LinkStatus(peer, is_up=False, is_refused=is_refused, trouble=trouble)
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""
@@ -371,6 +371,7 @@ class Node:
                 data_id=member.data_id,
                 match_index=None if follower is None else follower.match_index,
                 silent_ms=None if follower is None else follower.silent_us // 1000,
+                is_in_touch=None if follower is None else follower.is_in_touch,
             )
             for member in configuration.members
             for follower in (followers.get(member.id),)
@@ -378,10 +379,10 @@ class Node:
 
     def _link_statuses(self) -> tuple[LinkStatus, ...]:
         return tuple(
-            LinkStatus(member.id, trouble is None, trouble or "")
+            self._links.get(member.id)
+            or LinkStatus(member.id, is_up=False, is_refused=False, trouble="it was not made yet")
             for member in self.raft.configuration.members
             if member.id != self._id
-            for trouble in (self._troubles.get(member.id, "it was not made yet"),)
         )
 
     def _administer(self, arguments: list[bytes], now: int) -> None:

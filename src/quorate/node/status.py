@@ -32,6 +32,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
         match_index: up to where its log is known to be as the leader's; None if this node does not
             lead, or is the member itself.
         silent_ms: for how long it has answered nothing; None likewise.
+        is_in_touch: whether that is less than the leader's election timeout; None likewise.
     """
 
     id: int
@@ -42,6 +43,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
     data_id: str
     match_index: int | None
     silent_ms: int | None
+    is_in_touch: bool | None
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
@@ -50,11 +52,14 @@ class LinkStatus(msgspec.Struct, frozen=True):
     Attributes:
         to: the other node.
         is_up: whether there is one.
-        trouble: why there is none, as far as that is known; empty if there is one.
+        is_refused: there is none because one of the two does not talk to the other.
+        trouble: why there is none, as far as that is known, and if it is refused, what to do; empty
+            if there is one.
     """
 
     to: int
     is_up: bool
+    is_refused: bool
     trouble: str
 
 

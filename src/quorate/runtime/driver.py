@@ -286,9 +286,9 @@ class Driver:
         """What is sent to another server goes over a connection now."""
         self._node.link_made(peer)
 
-    def link_failed(self, peer: NodeId, trouble: str) -> None:
+    def link_failed(self, peer: NodeId, trouble: str, *, is_refused: bool) -> None:
         """There is no such connection, and this is why."""
-        self._node.link_failed(peer, trouble)
+        self._node.link_failed(peer, trouble, is_refused=is_refused)
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
         """Another server has said which data directory it has, and is believed."""

@@ -57,7 +57,7 @@ class Listener(Protocol):
     def link_made(self, peer: NodeId) -> None:
         """What is sent to another server goes over a connection now."""
 
-    def link_failed(self, peer: NodeId, trouble: str) -> None:
+    def link_failed(self, peer: NodeId, trouble: str, *, is_refused: bool) -> None:
         """There is no such connection, and this is why."""
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:
@@ -122,6 +122,8 @@ class PeerProtocol(asyncio.Protocol):
         """One side has told the other that it was removed."""
         self.trouble = ""
         """Why it was refused or broken off, if it was."""
+        self.is_refused = False
+        """One side does not talk to the other."""
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -147,6 +149,7 @@ class PeerProtocol(asyncio.Protocol):
             if self.peer is None and self._connection.hello is not None:
                 messages = self._judge(self._connection.hello)
         except PeerProtocolError as error:
+            self.is_refused = isinstance(error, PeerRefusedError)
             if isinstance(error, PeerRefusedError) and error.was_removed:
                 self.is_dismissed = True
                 self._on_removed()
@@ -203,6 +206,7 @@ class PeerProtocol(asyncio.Protocol):
         assert self._transport is not None
         reason = self._refuse_reason(self._mine, theirs)
         if reason is not None:
+            self.is_refused = True
             self._complain(f"refused: {reason}")
             was_removed = self._was_removed(theirs)
             self._transport.write(self._connection.refuse(reason, was_removed=was_removed))
@@ -474,12 +478,13 @@ class PeerLinks:
             await protocol.closed.wait()
         finally:
             protocol.close()
-        self._failed(node, f"{address}: {protocol.trouble or 'the connection was lost'}")
+        trouble = f"{address}: {protocol.trouble or 'the connection was lost'}"
+        self._failed(node, trouble, is_refused=protocol.is_refused)
         return protocol.peer is not None
 
-    def _failed(self, node: NodeId, trouble: str) -> None:
+    def _failed(self, node: NodeId, trouble: str, *, is_refused: bool = False) -> None:
         if self._listener is not None:
-            self._listener.link_failed(node, trouble)
+            self._listener.link_failed(node, trouble, is_refused=is_refused)
 
     def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
         self._accepted(theirs)
