@@ -105,6 +105,22 @@ def test_a_life_of_a_member(cluster: Machines) -> None:
     new.stop()
 
 
+def test_a_node_with_a_history_of_its_own_is_not_let_in(cluster: Machines) -> None:
+    """Under the same cluster id its log may well look like the leader's, entry for entry."""
+    others = cluster.running
+    alone = cluster.new(4)
+    alone.start("--initialize=c", f"--member=4={alone.peer},{alone.client}")
+    cluster.leader([alone])
+    try:
+        for command in ("add", "rejoin"):
+            refusal = cluster.member_fails(command, alone.client, status=FAILED, servers=others)
+            assert refusal.startswith(f"node 4 at {alone.client} has a history of its own: ")
+            assert refusal.endswith("give it an empty data directory and start it with `--join`")
+    finally:
+        alone.kill()
+    assert cluster.members(others) == {1: True, 2: True}
+
+
 def test_leadership_goes_to_whoever_is_suited_best(cluster: Machines) -> None:
     before = cluster.leader(cluster.running)
     (other,) = (machine for machine in cluster.running if machine is not before)

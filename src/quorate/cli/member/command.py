@@ -17,6 +17,7 @@ from quorate.node.status import MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_status
 
 _ANSWER_TIMEOUT_S = 2.0
+_START_EMPTY = "give it an empty data directory and start it with `--join`"
 _CLEAR_LINE = "\r\x1b[K"
 _HEADINGS = ("id", "role", "client", "peer", "lacks", "silent", "data id")
 
@@ -122,7 +123,7 @@ def add(server: str, learner: bool, servers: tuple[str, ...], timeout: float) ->
 
     async def run() -> str:
         leader = LeaderClient(servers, timeout_s=timeout)
-        new = await _newcomer(server, await leader.status())
+        new = await _newcomer(server, leader)
         known = member_of(await _let_in(leader, new, learner=learner), new.id)
         # One that votes already is no learner, whatever was asked for.
         return f"node {new.id} is a {'voter' if known is not None and known.votes else 'learner'}"
@@ -179,9 +180,8 @@ def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
 
     async def run() -> str:
         leader = LeaderClient(servers, timeout_s=timeout)
-        status = await leader.status()
-        new = await _newcomer(server, status)
-        former = member_of(status, new.id)
+        new = await _newcomer(server, leader)
+        former = member_of(await leader.status(), new.id)
         if former is not None and former.data_id != new.data_id:
             await _remove(leader, new.id, force=False, unless=new.data_id)
         # As what it was; if an earlier attempt has removed it, nobody knows that any more.
@@ -245,19 +245,32 @@ def set_address(
 # --------------------------------------------------------------------- steps
 
 
-async def _newcomer(server: str, leader: NodeStatus) -> NodeStatus:
-    """The node at this address, which is to become a member."""
-    status = await ask_status(server, timeout_s=_ANSWER_TIMEOUT_S)
-    if status is None:
+async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
+    """The node at this address, which is to become a member.
+
+    One with a history of its own is not let in, though its cluster may have the same id: where its
+    log is as long and of the same terms as the leader's, Raft takes it for the same log.
+    """
+    new = await ask_status(server, timeout_s=_ANSWER_TIMEOUT_S)
+    if new is None:
         raise CommandFailure(
             f"{server} cannot be reached: start the node there with `quorate serve --join` first"
         )
-    if status.cluster_id != leader.cluster_id:
+    # Asked later than the node: whoever has made it a member, the leader knows of that by now.
+    status = await leader.status()
+    if new.cluster_id != status.cluster_id:
         raise CommandFailure(
-            f"node {status.id} at {server} belongs to cluster {status.cluster_id}, not to "
-            f"{leader.cluster_id}: give it an empty data directory and start it with `--join`"
+            f"node {new.id} at {server} belongs to cluster {new.cluster_id}, not to "
+            f"{status.cluster_id}: {_START_EMPTY}"
         )
-    return status
+    known = member_of(status, new.id)
+    is_member = known is not None and known.data_id == new.data_id
+    if new.members and not is_member:
+        raise CommandFailure(
+            f"node {new.id} at {server} has a history of its own: it has been a cluster of its own "
+            f"with the same id, or was removed from the cluster; {_START_EMPTY}"
+        )
+    return new
 
 
 async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> NodeStatus:
