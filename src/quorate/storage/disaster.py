@@ -6,7 +6,8 @@ and of two clusters that are made from two survivors each would go its own way.
 
 The order of the steps, so that a crash leaves the old node or the new one and nothing in between:
 
-1. What the log says is made durable, as at any start. Still the old node.
+1. What the log says is made durable, as at any start; an earlier recovery that was interrupted in
+   step 3 is completed by that. Still the old node.
 2. The identity is replaced: new cluster, new data id, and the `Foundation`. The rename of that one
    file is the moment at which there is the new node.
 3. The entry that the foundation describes is appended to the log. If a crash comes before, the next
@@ -78,6 +79,10 @@ def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity
     """
     identity = _identity_of(disk, member.id)
     if identity.cluster_id != cluster_id:
+        _examined(disk, identity)  # refused before anything is written
+        log, _ = open_log(disk, identity)
+        log.close()
+        # Again, for an interrupted recovery may have left its own entry to be appended just now.
         survivor, state = _examined(disk, identity)
         foundation = Foundation(
             index=survivor.last_index + 1,
@@ -86,8 +91,6 @@ def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity
                 voters=(member,), removed=_gone(identity, survivor.configuration)
             ),
         )
-        log, _ = open_log(disk, identity)
-        log.close()
         identity = Identity(
             cluster_id=cluster_id,
             node=identity.node,
