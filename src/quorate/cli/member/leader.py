@@ -40,10 +40,10 @@ class LeaderClient:
         """
         while True:
             statuses = await ask_statuses(self._servers, timeout_s=_ANSWER_TIMEOUT_S)
+            self._learn_of(statuses)  # also of a leader's: it may be gone at the next step
             leader = leader_among(statuses)
             if leader is not None:
                 return leader
-            self._learn_of(statuses)
             await self._pause(
                 f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
             )
