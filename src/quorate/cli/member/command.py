@@ -14,9 +14,7 @@ from quorate.cli.member.leader import LeaderClient, member_of
 from quorate.cli.parameters import Seconds, servers_option
 from quorate.cli.tables import Row, print_plain_table, print_rich_table
 from quorate.node.status import MemberStatus, NodeStatus
-from quorate.runtime.ask import ask_status
 
-_ANSWER_TIMEOUT_S = 2.0
 _START_EMPTY = "give it an empty data directory and start it with `--join`"
 _CLEAR_LINE = "\r\x1b[K"
 _HEADINGS = ("id", "role", "client", "peer", "lacks", "silent", "data id")
@@ -251,7 +249,7 @@ async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
     One with a history of its own is not let in, though its cluster may have the same id: where its
     log is as long and of the same terms as the leader's, Raft takes it for the same log.
     """
-    new = await ask_status(server, timeout_s=_ANSWER_TIMEOUT_S)
+    new = await leader.status_of(server)
     if new is None:
         raise CommandFailure(
             f"{server} cannot be reached: start the node there with `quorate serve --join` first"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.node.status import MemberStatus, NodeStatus
-from quorate.runtime.ask import NoAnswerError, ask, ask_statuses, leader_among
+from quorate.runtime.ask import NoAnswerError, ask, ask_status, ask_statuses, leader_among
 from quorate.wire.resp_reply import ErrorReply
 
 _ANSWER_TIMEOUT_S = 2.0
@@ -29,6 +29,7 @@ class LeaderClient:
 
     def __init__(self, servers: Sequence[str], *, timeout_s: float) -> None:
         self._servers = list(servers)
+        self._leader: str | None = None
         self._timeout_s = timeout_s
         self._give_up_at = asyncio.get_running_loop().time() + timeout_s
 
@@ -39,14 +40,28 @@ class LeaderClient:
             CommandFailure: none is found in time.
         """
         while True:
-            statuses = await ask_statuses(self._servers, timeout_s=_ANSWER_TIMEOUT_S)
+            statuses = await self._statuses()
             self._learn_of(statuses)  # also of a leader's: it may be gone at the next step
             leader = leader_among(statuses)
             if leader is not None:
+                self._leader = leader.client_address
                 return leader
             await self._pause(
                 f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
             )
+
+    async def status_of(self, server: str) -> NodeStatus | None:
+        """What one server says of itself; None if it does not answer soon."""
+        return await ask_status(server, timeout_s=self._patience_s)
+
+    async def _statuses(self) -> list[NodeStatus | None]:
+        """Of the last known leader alone, as long as it leads: all others may hang."""
+        if self._leader is not None:
+            status = await self.status_of(self._leader)
+            if leader_among([status]) is not None:
+                return [status]
+            self._leader = None
+        return await ask_statuses(self._servers, timeout_s=self._patience_s)
 
     async def order(
         self,
@@ -84,7 +99,7 @@ class LeaderClient:
     async def _give(self, leader: str, words: Sequence[str | int]) -> bool:
         encoded = [str(word).encode() for word in words]
         try:
-            reply = await ask(leader, b"QUORATE.MEMBER", *encoded, timeout_s=_ANSWER_TIMEOUT_S)
+            reply = await ask(leader, b"QUORATE.MEMBER", *encoded, timeout_s=self._patience_s)
         except NoAnswerError:
             return False
         if not isinstance(reply, ErrorReply):
@@ -99,9 +114,18 @@ class LeaderClient:
                 if member.client_address and member.client_address not in self._servers:
                     self._servers.append(member.client_address)
 
+    @property
+    def _remaining_s(self) -> float:
+        return max(0.0, self._give_up_at - asyncio.get_running_loop().time())
+
+    @property
+    def _patience_s(self) -> float:
+        """How long to wait for one answer."""
+        return min(_ANSWER_TIMEOUT_S, self._remaining_s)
+
     async def _pause(self, complaint: str) -> None:
-        await asyncio.sleep(_PAUSE_S)
-        if asyncio.get_running_loop().time() >= self._give_up_at:
+        await asyncio.sleep(min(_PAUSE_S, self._remaining_s))
+        if self._remaining_s == 0:
             raise CommandFailure(complaint)
 
 
