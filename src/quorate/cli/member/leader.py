@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from quorate.cli.errors import CommandFailure, ExitStatus
+from quorate.cli.one_cluster import cluster_of, of_cluster
 from quorate.node.status import MemberStatus, NodeStatus
 from quorate.runtime.ask import NoAnswerError, ask, ask_status, ask_statuses, leader_among
 from quorate.wire.resp_reply import ErrorReply
@@ -28,7 +29,9 @@ class LeaderClient:
     """
 
     def __init__(self, servers: Sequence[str], *, timeout_s: float) -> None:
-        self._servers = list(servers)
+        self._given = tuple(servers)
+        self._servers = list(servers)  # the given ones come first
+        self._cluster_id: str | None = None
         self._leader: str | None = None
         self._timeout_s = timeout_s
         self._give_up_at = asyncio.get_running_loop().time() + timeout_s
@@ -37,7 +40,7 @@ class LeaderClient:
         """The leader's status, as soon as there is a leader.
 
         Raises:
-            CommandFailure: none is found in time.
+            CommandFailure: none is found in time, or the servers belong to several clusters.
         """
         while True:
             statuses = await self._statuses()
@@ -54,14 +57,16 @@ class LeaderClient:
         """What one server says of itself; None if it does not answer soon."""
         return await ask_status(server, timeout_s=self._patience_s)
 
-    async def _statuses(self) -> list[NodeStatus | None]:
+    async def _statuses(self) -> list[NodeStatus]:
         """Of the last known leader alone, as long as it leads: all others may hang."""
         if self._leader is not None:
-            status = await self.status_of(self._leader)
-            if leader_among([status]) is not None:
-                return [status]
+            alone = of_cluster(self._cluster_id, [await self.status_of(self._leader)])
+            if leader_among(alone) is not None:
+                return alone
             self._leader = None
-        return await ask_statuses(self._servers, timeout_s=self._patience_s)
+        statuses = await ask_statuses(self._servers, timeout_s=self._patience_s)
+        self._cluster_id = cluster_of(statuses[: len(self._given)]) or self._cluster_id
+        return of_cluster(self._cluster_id, statuses)
 
     async def order(
         self,
@@ -108,9 +113,9 @@ class LeaderClient:
             raise CommandFailure(reply.text, ExitStatus.NOT_EXECUTED)
         return False
 
-    def _learn_of(self, statuses: Sequence[NodeStatus | None]) -> None:
+    def _learn_of(self, statuses: Sequence[NodeStatus]) -> None:
         for status in statuses:
-            for member in status.members if status is not None else ():
+            for member in status.members:
                 if member.client_address and member.client_address not in self._servers:
                     self._servers.append(member.client_address)
 
