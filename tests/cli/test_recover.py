@@ -81,6 +81,23 @@ def test_with_force_the_node_is_alone_in_a_new_cluster(recover: Quorate) -> None
 
 
 @pytest.mark.parametrize(
+    ("client", "needs_it"), [("127.0.0.1:1", False), ("localhost:1", False), ("10.0.0.2:1", True)]
+)
+def test_the_start_command_that_it_prints_is_taken(
+    recover: Quorate, quorate: Quorate, data_dir: Path, client: str, *, needs_it: bool
+) -> None:
+    """A node at an address that other machines reach is not started without --insecure."""
+    shown = recover(FORCE, "--cluster-id=new", f"--client={client}", "--peer=127.0.0.1:2").stdout
+    (line,) = [line for line in shown.decode().splitlines() if line.startswith("start it:")]
+    start = line.split()[2:]
+    assert start[0] == "quorate"
+    assert ("--insecure" in start) is needs_it
+    with DirectoryDisk(data_dir):  # in use, so that it ends where a good command comes to
+        ended = quorate(*start[1:])
+    assert b"insecure" not in ended.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
         ((FORCE,), 2, "needs --cluster-id, --client and --peer"),
@@ -90,6 +107,8 @@ def test_with_force_the_node_is_alone_in_a_new_cluster(recover: Quorate) -> None
         (("--cluster-id=",), 2, "bad cluster id"),
         (("--client=nonsense",), 2, "--client: bad server address"),
         (("--client=h:1", "--peer=h:1"), 2, "give --client and --peer different ports"),
+        (("--client=0.0.0.0:1",), 2, "nobody else finds the node at 0.0.0.0:1: give --client"),
+        (("--peer=[::0]:1",), 2, "nobody else finds the node at [::0]:1: give --peer"),
         (("--id=1",), 1, "the data directory of node 2, not of node 1"),
         (("--data-dir=",), 2, "the name of the directory is empty"),
         (("--data-dir=/nowhere/at/all",), 1, "cannot use /nowhere/at/all"),
