@@ -120,6 +120,8 @@ def test_two_changes_at_once_are_refused_for_now(cluster: Cluster, client: Clien
         (["ADD", 4, "0.0.0.0:8", "client:4", "d"], "nobody else finds the node at 0.0.0.0:8"),
         (["ADDRESS", 3, "peer:3", "[::]:7"], "nobody else finds the node at [::]:7"),
         (["ADDRESS", 3, "peer:3", "[::0]:7"], "nobody else finds the node at [::0]:7"),
+        (["ADD", 4, "h:4", "h:4", "d"], "clients and servers cannot both connect to h:4"),
+        (["ADDRESS", 3, "h:3", "h:3"], "clients and servers cannot both connect to h:3"),
         (["ADD", 4, "peer:4", "client:4", ""], "bad data id"),
         (["ADD", 4, "peer:1", "client:4", "d"], "member 1 has the address peer:1"),
         (["ADD", 2, "peer:4", "client:4", "d"], "there is a member 2 already"),

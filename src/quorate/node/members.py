@@ -147,6 +147,11 @@ class Members:
         return self._raft.configuration.with_member(member)
 
     def _check_addresses(self, member: Member) -> None:
+        if member.peer_address == member.client_address:
+            raise CommandError(
+                f"clients and servers cannot both connect to {member.client_address}: give "
+                "different ports"
+            )
         for other in self._raft.configuration.members:
             theirs = {other.peer_address, other.client_address}
             shared = theirs & {member.peer_address, member.client_address}
