@@ -292,8 +292,9 @@ async def _cluster_to_join(config: ServerConfig, stop: _Stop) -> str:
             if status is not None:
                 if any(member.id == config.node for member in status.members):
                     log.warning(
-                        "cluster %s has a member %d already, with other data: until `quorate "
-                        "member rejoin %s` this node is not let in",
+                        "cluster %s has a member %d already, with other data. If that is lost, "
+                        "`quorate member rejoin %s` lets this node in; if not, choose another "
+                        "--id, and an empty data directory",
                         status.cluster_id,
                         config.node,
                         config.client_address,

@@ -15,6 +15,8 @@ from quorate.cli.parameters import Seconds, servers_option
 from quorate.cli.tables import Row, print_plain_table, print_rich_table
 from quorate.node.status import MemberStatus, NodeStatus
 
+_SILENT_MS = 1000
+"""A member that has answered nothing for so long does not run, or cannot be reached."""
 _START_EMPTY = "give it an empty data directory and start it with `--join`"
 _CLEAR_LINE = "\r\x1b[K"
 _HEADINGS = ("id", "role", "client", "peer", "lacks", "silent", "data id")
@@ -168,8 +170,9 @@ def promote(node: int, servers: tuple[str, ...], timeout: float) -> None:
 
 @member.command()
 @_address_argument("server", "CLIENTHOST:PORT")
+@click.option("--force", is_flag=True, help="Even if the member that it replaces still runs.")
 @_with_options
-def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
+def rejoin(server: str, force: bool, servers: tuple[str, ...], timeout: float) -> None:  # noqa: FBT001 - click's way of calling
     """Lets a member in again that has lost its data.
 
     Start it on an empty data directory with `quorate serve --join`; it is found at the given client
@@ -181,6 +184,8 @@ def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
         new = await _newcomer(server, leader)
         former = member_of(await leader.status(), new.id)
         if former is not None and former.data_id != new.data_id:
+            if not force:
+                await _check_is_gone(leader, new)
             await _remove(leader, new.id, force=False, unless=new.data_id)
         # As what it was; if an earlier attempt has removed it, nobody knows that any more.
         learner = former is not None and not former.votes and not former.is_promoting
@@ -269,6 +274,38 @@ async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
             f"with the same id, or was removed from the cluster; {_START_EMPTY}"
         )
     return new
+
+
+async def _check_is_gone(leader: LeaderClient, new: NodeStatus) -> None:
+    """Sees that the member which this node is to replace does not run.
+
+    Of one that has just ended the leader's last word is fresh too; so it counts whether another one
+    comes.
+
+    Raises:
+        CommandFailure: it does; so it is likely that the new node was started with a wrong id.
+    """
+    before: NodeStatus | None = None
+    while True:
+        status = await leader.status()
+        former = member_of(status, new.id)
+        if former is None or former.data_id == new.data_id:
+            return
+        silent_ms = former.silent_ms
+        if silent_ms is not None and silent_ms >= _SILENT_MS:
+            return
+        if before is None or before.id != status.id:
+            before = status
+        heard = member_of(before, new.id)
+        was_silent_ms = heard.silent_ms if heard is not None else None
+        if silent_ms is None or (was_silent_ms is not None and silent_ms < was_silent_ms):
+            raise CommandFailure(
+                f"member {new.id} runs, at {former.client_address} and with other data: if it is "
+                f"to be replaced, stop it first, or do it with --force; if not, start the node at "
+                f"{new.client_address} with another --id, on an empty data directory"
+            )
+        before = status
+        await leader.pause(f"it could not be seen whether the present member {new.id} runs")
 
 
 async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> NodeStatus:

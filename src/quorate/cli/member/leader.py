@@ -49,7 +49,7 @@ class LeaderClient:
             if leader is not None:
                 self._leader = leader.client_address
                 return leader
-            await self._pause(
+            await self.pause(
                 f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
             )
 
@@ -96,10 +96,20 @@ class LeaderClient:
             # What was taken may have been lost with its leader; then it is not under way any more.
             if not is_taken or status.configuration_is_committed:
                 is_taken = await self._give(status.client_address, words) or is_taken
-            await self._pause(
+            await self.pause(
                 f"{' '.join(map(str, words))} was not done within {self._timeout_s:g} s; it may "
                 "yet be: see `quorate member list`"
             )
+
+    async def pause(self, complaint: str) -> None:
+        """Waits a little before the next question.
+
+        Raises:
+            CommandFailure: the time is over; it says so with this complaint.
+        """
+        await asyncio.sleep(min(_PAUSE_S, self._remaining_s))
+        if self._remaining_s == 0:
+            raise CommandFailure(complaint)
 
     async def _give(self, leader: str, words: Sequence[str | int]) -> bool:
         encoded = [str(word).encode() for word in words]
@@ -127,11 +137,6 @@ class LeaderClient:
     def _patience_s(self) -> float:
         """How long to wait for one answer."""
         return min(_ANSWER_TIMEOUT_S, self._remaining_s)
-
-    async def _pause(self, complaint: str) -> None:
-        await asyncio.sleep(min(_PAUSE_S, self._remaining_s))
-        if self._remaining_s == 0:
-            raise CommandFailure(complaint)
 
 
 def member_of(status: NodeStatus, node: int) -> MemberStatus | None:
