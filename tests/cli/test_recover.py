@@ -74,6 +74,7 @@ def test_with_force_the_node_is_alone_in_a_new_cluster(recover: Quorate) -> None
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"node 2 is the only member of the new cluster new, with all")
     assert recover(FORCE, *NEW_CLUSTER).stdout == ended.stdout, "a repetition does no harm"
+    assert recover(*NEW_CLUSTER).returncode == 0, "nor does a look at what it would do"
     shown = recover().stdout.decode().splitlines()
     assert shown[0].startswith("node 2 of cluster new, data ")
     assert shown[1] == "last entry: term 9, index 3"
@@ -103,7 +104,7 @@ def test_the_start_command_that_it_prints_is_taken(
         ((FORCE,), 2, "needs --cluster-id, --client and --peer"),
         ((FORCE, *NEW_CLUSTER[:2]), 2, "needs --cluster-id, --client and --peer"),
         ((FORCE, "--cluster-id=old", *NEW_CLUSTER[1:]), 1, "give the new one another"),
-        (("--cluster-id=old",), 2, "give the new one another"),
+        (("--cluster-id=old",), 1, "give the new one another, so that it lets no node"),
         (("--cluster-id=",), 2, "bad cluster id"),
         (("--client=nonsense",), 2, "--client: bad server address"),
         (("--client=h:1", "--peer=h:1"), 2, "give --client and --peer different ports"),

@@ -85,7 +85,7 @@ def recover(
                 if force_new_cluster:
                     _recover(disk, cluster_id, member, data_dir)
                     return
-            _show(examine_survivor(disk, NodeId(node)), cluster_id)
+            _show(examine_survivor(disk, NodeId(node), cluster_id=cluster_id))
     except StorageError as error:
         raise CommandFailure(str(error)) from error
 
@@ -112,13 +112,8 @@ def _check_is_found(address: str, name: str) -> None:
         )
 
 
-def _show(survivor: Survivor, cluster_id: str | None) -> None:
+def _show(survivor: Survivor) -> None:
     identity = survivor.identity
-    if cluster_id == identity.cluster_id:
-        raise CommandFailure(
-            f"{cluster_id} is the id that the cluster has already: give the new one another",
-            ExitStatus.USAGE,
-        )
     click.echo(f"node {identity.node} of cluster {identity.cluster_id}, data {identity.data_id}")
     click.echo(f"last entry: term {survivor.last_term}, index {survivor.last_index}")
     for warning in survivor.warnings:
