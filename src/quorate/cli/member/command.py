@@ -183,14 +183,16 @@ def rejoin(server: str, force: bool, servers: tuple[str, ...], timeout: float) -
         leader = LeaderClient(servers, timeout_s=timeout)
         new = await _newcomer(server, leader)
         former = member_of(await leader.status(), new.id)
-        if former is not None and former.data_id != new.data_id:
+        replaces = former is not None and former.data_id != new.data_id
+        if replaces:
             if not force:
                 await _check_is_gone(leader, new)
             await _remove(leader, new.id, force=False, unless=new.data_id)
         # As what it was; if an earlier attempt has removed it, nobody knows that any more.
         learner = former is not None and not former.votes and not former.is_promoting
         await _let_in(leader, new, learner=learner)
-        return f"node {new.id} is a {'learner' if learner else 'voter'} again"
+        role = "learner" if learner else "voter"
+        return f"node {new.id} is a {role}{' again' if replaces else ''}"
 
     _report(run())
 
