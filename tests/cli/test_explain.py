@@ -60,6 +60,7 @@ def status(node: int, role: str = "follower", **changes: object) -> NodeStatus:
         peer_address=f"127.0.0.1:800{node}",
         cluster_id="c",
         data_id="d",
+        has_joined=False,
         pid=1,
         connections=0,
         version="0",

@@ -88,6 +88,7 @@ def test_a_life_of_a_member(cluster: Machines) -> None:
     new.start(*(f"--join={other.client}" for other in (one, two)))
     cluster.wait_until_up(new)
     assert cluster.member("rejoin", new.client) == "node 3 is a learner again"
+    assert cluster.member("rejoin", new.client) == "node 3 is a learner", "as before"
     refusal = cluster.member_fails("transfer", 3, status=NOT_EXECUTED)
     assert refusal == "node 3 is no voter, so it cannot lead"
     assert cluster.member("promote", 3) == "node 3 is a voter"
@@ -104,6 +105,28 @@ def test_a_life_of_a_member(cluster: Machines) -> None:
     refusal = cluster.member_fails("remove", 3, status=FAILED, servers=[one])
     assert refusal == "there is no member 3: see `quorate member list`"
     new.stop()
+
+
+def test_who_was_no_member_is_not_one_again(cluster: Machines) -> None:
+    new = started(cluster, 3)
+    assert cluster.member("rejoin", new.client) == "node 3 is a voter"
+    cluster.remove(new)
+
+
+def test_a_node_with_a_history_of_its_own_is_not_let_in(cluster: Machines) -> None:
+    """Under the same cluster id its log may well look like the leader's, entry for entry."""
+    others = cluster.running
+    alone = cluster.new(4)
+    alone.start("--initialize=c", f"--member=4={alone.peer},{alone.client}")
+    cluster.leader([alone])
+    try:
+        for command in ("add", "rejoin"):
+            refusal = cluster.member_fails(command, alone.client, status=FAILED, servers=others)
+            assert refusal.startswith(f"node 4 at {alone.client} has a history of its own: ")
+            assert refusal.endswith("give it an empty data directory and start it with `--join`")
+    finally:
+        alone.kill()
+    assert cluster.members(others) == {1: True, 2: True}
 
 
 def test_leadership_goes_to_whoever_is_suited_best(cluster: Machines) -> None:

@@ -74,10 +74,28 @@ def test_with_force_the_node_is_alone_in_a_new_cluster(recover: Quorate) -> None
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"node 2 is the only member of the new cluster new, with all")
     assert recover(FORCE, *NEW_CLUSTER).stdout == ended.stdout, "a repetition does no harm"
+    assert recover(*NEW_CLUSTER).returncode == 0, "nor does a look at what it would do"
     shown = recover().stdout.decode().splitlines()
     assert shown[0].startswith("node 2 of cluster new, data ")
     assert shown[1] == "last entry: term 9, index 3"
     assert shown[4].split() == ["2", "voter", "127.0.0.1:2", "127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("client", "needs_it"), [("127.0.0.1:1", False), ("localhost:1", False), ("10.0.0.2:1", True)]
+)
+def test_the_start_command_that_it_prints_is_taken(
+    recover: Quorate, quorate: Quorate, data_dir: Path, client: str, *, needs_it: bool
+) -> None:
+    """A node at an address that other machines reach is not started without --insecure."""
+    shown = recover(FORCE, "--cluster-id=new", f"--client={client}", "--peer=127.0.0.1:2").stdout
+    (line,) = [line for line in shown.decode().splitlines() if line.startswith("start it:")]
+    start = line.split()[2:]
+    assert start[0] == "quorate"
+    assert ("--insecure" in start) is needs_it
+    with DirectoryDisk(data_dir):  # in use, so that it ends where a good command comes to
+        ended = quorate(*start[1:])
+    assert b"insecure" not in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -86,10 +104,12 @@ def test_with_force_the_node_is_alone_in_a_new_cluster(recover: Quorate) -> None
         ((FORCE,), 2, "needs --cluster-id, --client and --peer"),
         ((FORCE, *NEW_CLUSTER[:2]), 2, "needs --cluster-id, --client and --peer"),
         ((FORCE, "--cluster-id=old", *NEW_CLUSTER[1:]), 1, "give the new one another"),
-        (("--cluster-id=old",), 2, "give the new one another"),
+        (("--cluster-id=old",), 1, "give the new one another, so that it lets no node"),
         (("--cluster-id=",), 2, "bad cluster id"),
         (("--client=nonsense",), 2, "--client: bad server address"),
         (("--client=h:1", "--peer=h:1"), 2, "give --client and --peer different ports"),
+        (("--client=0.0.0.0:1",), 2, "nobody else finds the node at 0.0.0.0:1: give --client"),
+        (("--peer=[::0]:1",), 2, "nobody else finds the node at [::0]:1: give --peer"),
         (("--id=1",), 1, "the data directory of node 2, not of node 1"),
         (("--data-dir=",), 2, "the name of the directory is empty"),
         (("--data-dir=/nowhere/at/all",), 1, "cannot use /nowhere/at/all"),

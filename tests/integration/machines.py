@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,6 +87,12 @@ class Machine:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def close_stdin(self) -> None:
+        """As if this process had ended."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def wait(self) -> int:
         """Until it has ended; returns its exit status."""
         assert self._process is not None
@@ -141,12 +148,14 @@ class Machines:
         self.all.append(machine)
         return machine
 
-    def found(self, count: int, *, cluster_id: str = "c") -> list[Machine]:
+    def found(
+        self, count: int, *, cluster_id: str = "c", options: Sequence[str] = ()
+    ) -> list[Machine]:
         """Starts a new cluster of nodes 1, 2, ...; it serves."""
         founders = [self.new(node) for node in range(1, count + 1)]
         members = [f"--member={m.node}={m.peer},{m.client}" for m in founders]
         for machine in founders:
-            machine.start(f"--initialize={cluster_id}", *members)
+            machine.start(f"--initialize={cluster_id}", *members, *options)
         self.wait_until_serving(founders)
         return founders
 

@@ -15,6 +15,8 @@ from quorate.runtime.clerk import Clerk
 if TYPE_CHECKING:
     from tests.integration.machines import Machine
 
+    from quorate.node.status import MemberStatus
+
 pytestmark = pytest.mark.processes
 
 
@@ -32,6 +34,12 @@ def serves(machine: Machine, key: str) -> None:
     with Clerk(machine.client) as clerk:
         length = clerk.append(key, "x", timeout=20)
         assert clerk.get(key, timeout=20) == b"x" * length
+
+
+def known_to(machine: Machine) -> tuple[MemberStatus, ...]:
+    status = machine.status()
+    assert status is not None
+    return status.members
 
 
 def test_a_wiped_node_is_refused_until_it_rejoins(machines: Machines) -> None:
@@ -138,6 +146,34 @@ def test_a_newcomer_is_not_taken_for_the_member_of_its_number(machines: Machines
     assert "lost its data" not in text
 
 
+def test_a_mistyped_id_removes_no_member_that_runs(machines: Machines) -> None:
+    one, _two, three = machines.found(3)
+    serves(one, "k")
+    mistyped = machines.new(3)
+    mistyped.start(f"--join={one.client}")
+    await_log(mistyped, "has a member 3 already, with other data", "another --id")
+    machines.wait_until_up(mistyped)
+    refusal = machines.member_fails("rejoin", mistyped.client, status=1)
+    assert refusal == (
+        f"member 3 runs, at {three.client} and with other data: if it is to be replaced, stop it "
+        f"first, or do it with --force; if not, start the node at {mistyped.client} with another "
+        "--id, on an empty data directory"
+    )
+    assert {member.id: member.data_id for member in known_to(one)}[3] == three.data_id
+    # It was meant so; and the former one still runs.
+    assert machines.member("rejoin", mistyped.client, "--force") == "node 3 is a voter again"
+    assert {member.id: member.data_id for member in known_to(one)}[3] == mistyped.data_id
+
+
+def test_nor_one_that_leads(machines: Machines) -> None:
+    (one,) = machines.found(1)
+    mistyped = machines.new(1)
+    mistyped.start(f"--join={one.client}")
+    machines.wait_until_up(mistyped)
+    refusal = machines.member_fails("rejoin", mistyped.client, status=1, servers=[one])
+    assert refusal.startswith(f"member 1 runs, at {one.client} and with other data: ")
+
+
 def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:
     one, two, three = machines.found(3)
     three.stop()
@@ -162,7 +198,7 @@ def test_a_removed_node_says_so_and_never_comes_back(machines: Machines) -> None
     for machine in (three, one, two):
         await_log(machine, "refuse", "node 3 was removed from the cluster", "`quorate member add`")
     machines.wait_until_up(three)
-    assert "was removed from the cluster" in machines.member_fails("add", three.client)
+    assert "was removed from the cluster" in machines.member_fails("add", three.client, status=1)
     assert machines.members([one, two]) == {1: True, 2: True}
     three.stop()
     three.lose_data()

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.machines import Machines
 
 from quorate.clerk.errors import ClerkError
 from quorate.raft.configuration import NodeId
@@ -287,3 +288,29 @@ def test_a_leader_that_is_stopped_hands_over_though_a_client_keeps_it(tmp_path: 
         assert (end.node, end.reason[:13]) == (leader.id, "exit status 0")
         log = cluster.log_path(NodeId(leader.id)).read_text()
         assert "ending before all clients have what they wait for" in log
+
+
+@pytest.mark.parametrize(
+    ("command_timeout_s", "election_timeout_ms"),
+    [(1, 1000), pytest.param(12, 500, marks=pytest.mark.soak)],
+)
+def test_a_node_without_its_standard_input_leaves_in_order_however_long_that_may_take(
+    tmp_path: Path, command_timeout_s: int, election_timeout_ms: int
+) -> None:
+    """It was killed after ten seconds, with answers on the way, if its commands may take longer."""
+    longest_s = command_timeout_s + 2 * election_timeout_ms / 1000
+    with Machines(tmp_path) as machines:
+        (machine,) = machines.found(
+            1,
+            options=(
+                f"--command-timeout-s={command_timeout_s}",
+                f"--election-timeout-ms={election_timeout_ms}",
+            ),
+        )
+        with slow_client(machine.client):
+            began = time.perf_counter()
+            machine.close_stdin()
+            assert machine.wait() == 0
+            took = time.perf_counter() - began
+        assert longest_s <= took < longest_s + 5
+        assert "ending before all clients have what they wait for" in machine.log

@@ -265,6 +265,40 @@ def test_a_second_disaster_needs_another_id() -> None:
     assert configuration.removed == ("data-0", "data-1", "data-2", "data-3", "data-9")
 
 
+@pytest.mark.parametrize("loses_power", [True, False])
+def test_another_id_after_an_interruption_makes_a_cluster_with_one_name(
+    *, loses_power: bool
+) -> None:
+    """The log must not name the data id of the first attempt and the identity that of the second.
+
+    The entry of the first attempt was appended when the second one opened the log, so that its own
+    was taken for written; the node never led.
+    """
+    again = msgspec.structs.replace(NEW, data_id="data-10")
+    for operations in itertools.count():
+        disk = MemoryDisk()
+        survivor(disk).close()
+        disk.stop_after(operations)
+        is_interrupted = True
+        with contextlib.suppress(StoppedError):
+            recover(disk)
+            is_interrupted = False
+        if loses_power:
+            disk.crash(random.Random(operations))
+        else:
+            disk.kill()
+        make_new_cluster(disk, cluster_id="newer", member=again)
+        disk.crash(random.Random(operations))
+        store = started(disk)
+        last = store.take_durable_state().entries[-1]
+        assert last.configuration is not None
+        assert last.configuration.voters == (again,)
+        assert (store.identity.cluster_id, store.identity.data_id) == ("newer", "data-10")
+        disk.kill()
+        if not is_interrupted:
+            break
+
+
 def test_a_repetition_with_other_addresses_is_refused() -> None:
     disk = MemoryDisk()
     survivor(disk)

@@ -14,6 +14,7 @@ from quorate.storage.disk import Disk
 from quorate.storage.errors import CorruptionError, DiskFullError, IdentityError
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.segments import segment_name
+from quorate.storage.snapshots import SnapshotPart
 from quorate.storage.store import Store
 
 MEMBERS = (Member(NodeId(1), "h:1"), Member(NodeId(2), "h:2"))
@@ -124,6 +125,22 @@ def test_a_log_without_an_identity_is_neither_opened_nor_initialised(disk: Disk)
         reopen(disk)
     with pytest.raises(IdentityError, match="holds the log of a node"):
         initialize(disk)
+
+
+def test_a_snapshot_without_a_log_is_not_taken_for_a_new_nodes(disk: Disk) -> None:
+    """It would have become the new node's state, whatever the leader's entries were."""
+    initialize(disk)
+    store = reopen(disk)
+    metadata = SnapshotMetadata(9, 4, 900, Configuration(MEMBERS))
+    store.snapshots.write(SnapshotPart(metadata, (b"state",), is_first=True, is_last=True))
+    store.close()
+    for name in disk.names():
+        if not name.endswith(".snapshot"):
+            disk.remove(name)
+    left = disk.names()
+    with pytest.raises(IdentityError, match="holds the snapshot of a node"):
+        initialize(disk)
+    assert disk.names() == left
 
 
 def test_a_peer_is_remembered(disk: Disk) -> None:

@@ -7,6 +7,7 @@ import click
 
 from quorate.cli.amounts import shown_duration
 from quorate.cli.errors import CommandFailure
+from quorate.cli.one_cluster import cluster_of, of_cluster
 from quorate.cli.parameters import Seconds, servers_option
 from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_statuses, leader_among
@@ -42,10 +43,12 @@ async def _ask_all(servers: Sequence[str], timeout_s: float) -> list[NodeStatus]
     found: dict[str, NodeStatus] = {}
     asked: set[str] = set()
     to_ask = set(servers)
+    cluster_id: str | None = None
     while to_ask:
-        for status in await ask_statuses(sorted(to_ask), timeout_s=timeout_s):
-            if status is not None:
-                found[status.data_id] = status
+        statuses = await ask_statuses(sorted(to_ask), timeout_s=timeout_s)
+        cluster_id = cluster_id or cluster_of(statuses)
+        for status in of_cluster(cluster_id, statuses):
+            found[status.data_id] = status
         asked |= to_ask
         members = [member for status in found.values() for member in status.members]
         to_ask = {m.client_address for m in members if m.client_address and m.data_id not in found}

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import click
 
+from quorate.clerk.addresses import parse_address
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Directory
-from quorate.cli.serve_options import MAX_NODE_ID, ConfigError, check_address, check_cluster_id
+from quorate.cli.serve_options import (
+    MAX_NODE_ID,
+    ConfigError,
+    check_address,
+    check_cluster_id,
+    is_loopback,
+)
 from quorate.cli.tables import print_plain_table
+from quorate.node.members import is_every_address
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disaster import Survivor, examine_survivor, make_new_cluster
@@ -77,7 +85,7 @@ def recover(
                 if force_new_cluster:
                     _recover(disk, cluster_id, member, data_dir)
                     return
-            _show(examine_survivor(disk, NodeId(node)), cluster_id)
+            _show(examine_survivor(disk, NodeId(node), cluster_id=cluster_id))
     except StorageError as error:
         raise CommandFailure(str(error)) from error
 
@@ -88,6 +96,7 @@ def _check(cluster_id: str | None, client: str | None, peer: str | None) -> None
     for name, address in (("--client", client), ("--peer", peer)):
         if address is not None:
             check_address(address, name)
+            _check_is_found(address, name)
     if client is not None and client == peer:
         raise ConfigError(
             f"clients and servers cannot both connect to {client}: give --client and --peer "
@@ -95,13 +104,16 @@ def _check(cluster_id: str | None, client: str | None, peer: str | None) -> None
         )
 
 
-def _show(survivor: Survivor, cluster_id: str | None) -> None:
-    identity = survivor.identity
-    if cluster_id == identity.cluster_id:
-        raise CommandFailure(
-            f"{cluster_id} is the id that the cluster has already: give the new one another",
-            ExitStatus.USAGE,
+def _check_is_found(address: str, name: str) -> None:
+    host, _ = parse_address(address)
+    if is_every_address(host):
+        raise ConfigError(
+            f"nobody else finds the node at {address}: give {name} the address of its machine"
         )
+
+
+def _show(survivor: Survivor) -> None:
+    identity = survivor.identity
     click.echo(f"node {identity.node} of cluster {identity.cluster_id}, data {identity.data_id}")
     click.echo(f"last entry: term {survivor.last_term}, index {survivor.last_index}")
     for warning in survivor.warnings:
@@ -137,9 +149,11 @@ def _recover(disk: DirectoryDisk, cluster_id: str, member: Member, data_dir: Pat
         f"node {identity.node} is the only member of the new cluster {cluster_id}, with all that "
         f"it had up to index {foundation.index - 1}"
     )
+    addresses = (member.client_address, member.peer_address)
+    insecure = "" if all(map(is_loopback, addresses)) else " --insecure"
     click.echo(
         f"start it:     quorate serve --id {identity.node} --data-dir {data_dir} "
-        f"--client {member.client_address} --peer {member.peer_address}"
+        f"--client {member.client_address} --peer {member.peer_address}{insecure}"
     )
     click.echo(
         f"others join:  quorate serve --join {member.client_address} ..., each with a new, empty "

@@ -19,14 +19,15 @@ from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES
 from quorate.node.limits import NodeLimits
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
-from quorate.runtime.server import ServerConfig, StartError, run_server
+from quorate.runtime.server import ServerConfig, StartError, longest_leave_s, run_server
 from quorate.storage.errors import StorageError
 
 _RAFT = Settings()
 _LIMITS = NodeLimits()
 _SNAPSHOTS = SnapshotSettings()
 _ONE_HOUR_MS = 3_600_000
-_STOP_TIMEOUT_S = 10.0
+_STOP_MARGIN_S = 6.0
+"""So much longer than it may take to leave, the process lives on without its standard input."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -160,7 +161,11 @@ def serve(ctx: click.Context, /, stop_with_stdin: bool, **_: object) -> None:  #
     config = _config_of(ctx)
     _log_to_stderr()
     if stop_with_stdin:
-        threading.Thread(target=_stop_when_stdin_closes, name="stdin", daemon=True).start()
+        timeout_s = longest_leave_s(config.settings) + _STOP_MARGIN_S
+        stopper = threading.Thread(
+            target=_stop_when_stdin_closes, args=(timeout_s,), name="stdin", daemon=True
+        )
+        stopper.start()
     try:
         run_server(config)
     except (StartError, StorageError) as error:
@@ -184,10 +189,10 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _stop_when_stdin_closes() -> None:
+def _stop_when_stdin_closes(timeout_s: float) -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     # The event loop has to take that up. One that hangs must not keep the process alive.
-    time.sleep(_STOP_TIMEOUT_S)
+    time.sleep(timeout_s)
     os.kill(os.getpid(), signal.SIGKILL)

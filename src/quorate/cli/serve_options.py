@@ -206,13 +206,17 @@ def check_address(text: str, where: str) -> None:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_is_loopback(name: str, address: str) -> None:
+def is_loopback(address: str) -> bool:
+    """Whether no other machine can reach it, so that `--insecure` is not needed."""
     host, _ = parse_address(address)
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_loopback = False  # a name, which may lead anywhere
-    if not is_loopback:
+        return False  # a name, which may lead anywhere
+
+
+def _check_is_loopback(name: str, address: str) -> None:
+    if not is_loopback(address):
         raise ConfigError(
             f"{name} {address} is reachable from other machines, and connections are neither "
             "encrypted nor authenticated: use a loopback address, or allow it with --insecure"

@@ -9,6 +9,7 @@ addresses only. As soon as each has said which data directory it has, that goes 
 configuration, so that all servers agree on it.
 """
 
+import ipaddress
 from collections.abc import Mapping
 
 from quorate.clerk.addresses import parse_address
@@ -24,7 +25,6 @@ from quorate.raft.core import Raft
 
 _MAX_NODE_ID = 2**31 - 1
 _MAX_TEXT_BYTES = 256  # of an address or a data id, as in the hello of a peer
-_ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - nothing listens there because of this
 
 
 class Members:
@@ -147,6 +147,11 @@ class Members:
         return self._raft.configuration.with_member(member)
 
     def _check_addresses(self, member: Member) -> None:
+        if member.peer_address == member.client_address:
+            raise CommandError(
+                f"clients and servers cannot both connect to {member.client_address}: give "
+                "different ports"
+            )
         for other in self._raft.configuration.members:
             theirs = {other.peer_address, other.client_address}
             shared = theirs & {member.peer_address, member.client_address}
@@ -209,6 +214,14 @@ class Members:
             raise CommandError("not now: leadership is being handed over", code="TRYAGAIN")
 
 
+def is_every_address(host: str) -> bool:
+    """Whether it stands for all addresses of a machine, so that nobody else finds it by that."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name
+
+
 def _member(node: bytes, peer: bytes, client: bytes, data_id: bytes) -> Member:
     if not data_id or len(data_id) > _MAX_TEXT_BYTES or not data_id.isascii():
         raise CommandError(f"bad data id '{printable(data_id)}': see `quorate status` of the node")
@@ -227,7 +240,7 @@ def _address(argument: bytes) -> str:
         host, _ = parse_address(text)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if host in _ALL_ADDRESSES:
+    if is_every_address(host):
         raise CommandError(
             f"nobody else finds the node at {text}: start it with an address of its own"
         )

@@ -103,6 +103,7 @@ class Node:
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
+        self._has_joined = has_joined
         self._is_leaving = False
         self._was_removed = False
         self._hopeless_at: int | None = None
@@ -354,6 +355,7 @@ class Node:
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
             data_id=self._info.data_id,
+            has_joined=self._has_joined,
             pid=self._info.pid,
             connections=self._gateway.connections,
             version=self._info.version,

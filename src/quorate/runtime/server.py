@@ -216,7 +216,7 @@ async def _run(
     driver.start()
     await stop.wait()
     client_server.close()
-    await _leave(driver, stop, timeout_s=_longest_leave_s(config.settings))
+    await _leave(driver, stop, timeout_s=longest_leave_s(config.settings))
     driver.stop()
     peer_server.close()
     await links.close()
@@ -239,8 +239,12 @@ async def _leave(driver: Driver, stop: _Stop, *, timeout_s: float) -> None:
     await asyncio.gather(leaving, urgent, return_exceptions=True)
 
 
-def _longest_leave_s(settings: NodeSettings) -> float:
-    """Every command is answered within its time; then leadership is handed over."""
+def longest_leave_s(settings: NodeSettings) -> float:
+    """How long a server that is asked to end does so in order at most; then it ends as it is.
+
+    Every command is answered within its time. Leadership may be handed over twice, before and
+    after, and each attempt lasts an election timeout at most.
+    """
     return (settings.limits.command_timeout_us + 2 * settings.raft.election_timeout_us) / 1e6
 
 
@@ -298,8 +302,9 @@ async def _cluster_to_join(config: ServerConfig, stop: _Stop) -> str:
             if status is not None:
                 if any(member.id == config.node for member in status.members):
                     log.warning(
-                        "cluster %s has a member %d already, with other data: until `quorate "
-                        "member rejoin %s` this node is not let in",
+                        "cluster %s has a member %d already, with other data. If that is lost, "
+                        "`quorate member rejoin %s` lets this node in; if not, choose another "
+                        "--id, and an empty data directory",
                         status.cluster_id,
                         config.node,
                         config.client_address,

@@ -6,7 +6,8 @@ and of two clusters that are made from two survivors each would go its own way.
 
 The order of the steps, so that a crash leaves the old node or the new one and nothing in between:
 
-1. What the log says is made durable, as at any start. Still the old node.
+1. What the log says is made durable, as at any start; an earlier recovery that was interrupted in
+   step 3 is completed by that. Still the old node.
 2. The identity is replaced: new cluster, new data id, and the `Foundation`. The rename of that one
    file is the moment at which there is the new node.
 3. The entry that the foundation describes is appended to the log. If a crash comes before, the next
@@ -48,18 +49,23 @@ class Survivor:
     warnings: tuple[str, ...]
 
 
-def examine_survivor(disk: Disk, node: NodeId) -> Survivor:
+def examine_survivor(disk: Disk, node: NodeId, *, cluster_id: str | None = None) -> Survivor:
     """See what the directory holds. Read-only.
 
     Args:
         disk: the directory.
         node: whose it is meant to be.
+        cluster_id: what the new cluster is to be called, if that is known.
 
     Raises:
-        RecoveryError: it is another node's, or nothing that a cluster could be made from.
+        RecoveryError: it is another node's, or nothing that a cluster, or one with this id, could
+            be made from.
         StorageError: it cannot be read, or is damaged.
     """
-    return _examined(disk, _identity_of(disk, node))[0]
+    identity = _identity_of(disk, node)
+    if cluster_id == identity.cluster_id:
+        _check_is_unfinished(disk, identity)
+    return _examined(disk, identity)[0]
 
 
 def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity:
@@ -78,6 +84,10 @@ def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity
     """
     identity = _identity_of(disk, member.id)
     if identity.cluster_id != cluster_id:
+        _examined(disk, identity)  # refused before anything is written
+        log, _ = open_log(disk, identity)
+        log.close()
+        # Again, for an interrupted recovery may have left its own entry to be appended just now.
         survivor, state = _examined(disk, identity)
         foundation = Foundation(
             index=survivor.last_index + 1,
@@ -86,8 +96,6 @@ def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity
                 voters=(member,), removed=_gone(identity, survivor.configuration)
             ),
         )
-        log, _ = open_log(disk, identity)
-        log.close()
         identity = Identity(
             cluster_id=cluster_id,
             node=identity.node,
@@ -98,7 +106,7 @@ def make_new_cluster(disk: Disk, *, cluster_id: str, member: Member) -> Identity
         )
         save_identity(disk, identity)
     else:
-        _check_is_interrupted(disk, identity, member)
+        _check_is_as_before(disk, identity, _check_is_unfinished(disk, identity), member)
     log, _ = open_log(disk, identity)
     log.close()
     return identity
@@ -145,8 +153,8 @@ def _gone(identity: Identity, configuration: Configuration) -> tuple[str, ...]:
     return (*configuration.removed, *sorted(old - {"", *configuration.removed}))
 
 
-def _check_is_interrupted(disk: Disk, identity: Identity, member: Member) -> None:
-    """See that this is the same recovery as before, and that no node has started since."""
+def _check_is_unfinished(disk: Disk, identity: Identity) -> Foundation:
+    """See that the cluster has its id from a recovery, and that no node has started since."""
     foundation = identity.foundation
     if foundation is None:
         raise RecoveryError(
@@ -159,6 +167,13 @@ def _check_is_interrupted(disk: Disk, identity: Identity, member: Member) -> Non
             "recovery, and a node has run on it since: start that, or, if the majority of that "
             "cluster is lost too, give another id"
         )
+    return foundation
+
+
+def _check_is_as_before(
+    disk: Disk, identity: Identity, foundation: Foundation, member: Member
+) -> None:
+    """See that this is the same recovery as the earlier one, which it is to complete."""
     (before,) = foundation.configuration.voters
     if msgspec.structs.replace(member, data_id=before.data_id) != before:
         raise RecoveryError(

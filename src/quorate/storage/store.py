@@ -14,7 +14,7 @@ from quorate.storage.identity import Identity, has_identity, load_identity, save
 from quorate.storage.opening import open_log
 from quorate.storage.restart import Restart
 from quorate.storage.segments import DEFAULT_SEGMENT_SIZE
-from quorate.storage.snapshots import Snapshots
+from quorate.storage.snapshots import Snapshots, named_snapshots
 from quorate.storage.wal import WriteAheadLog
 
 
@@ -67,13 +67,18 @@ class Store:
             segment_size: bytes of the log's first segment.
 
         Raises:
-            IdentityError: the directory is a node's already.
+            IdentityError: the directory is a node's already, or holds what is left of one.
         """
         if has_identity(disk):
             identity = load_identity(disk)
             raise IdentityError(
                 f"{disk.location('')} is already the data directory of node {identity.node} of "
                 f"cluster {identity.cluster_id}: start it without `--initialize`"
+            )
+        if named_snapshots(disk):
+            raise IdentityError(
+                f"{disk.location('')} holds the snapshot of a node: it would be taken for this "
+                "one's. Give the new node an empty directory"
             )
         identity = Identity(cluster_id=cluster_id, node=node, data_id=data_id, members=members)
         WriteAheadLog.create(disk, segment_size=segment_size)

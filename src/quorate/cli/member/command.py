@@ -14,9 +14,8 @@ from quorate.cli.member.leader import LeaderClient, member_of
 from quorate.cli.parameters import Seconds, servers_option
 from quorate.cli.tables import Row, print_plain_table, print_rich_table
 from quorate.node.status import MemberStatus, NodeStatus
-from quorate.runtime.ask import ask_status
 
-_ANSWER_TIMEOUT_S = 2.0
+_START_EMPTY = "give it an empty data directory and start it with `--join`"
 _CLEAR_LINE = "\r\x1b[K"
 _HEADINGS = ("id", "role", "client", "peer", "lacks", "silent", "data id")
 
@@ -122,7 +121,7 @@ def add(server: str, learner: bool, servers: tuple[str, ...], timeout: float) ->
 
     async def run() -> str:
         leader = LeaderClient(servers, timeout_s=timeout)
-        new = await _newcomer(server, await leader.status())
+        new = await _newcomer(server, leader)
         known = member_of(await _let_in(leader, new, learner=learner), new.id)
         # One that votes already is no learner, whatever was asked for.
         return f"node {new.id} is a {'voter' if known is not None and known.votes else 'learner'}"
@@ -169,8 +168,9 @@ def promote(node: int, servers: tuple[str, ...], timeout: float) -> None:
 
 @member.command()
 @_address_argument("server", "CLIENTHOST:PORT")
+@click.option("--force", is_flag=True, help="Even if the member that it replaces still runs.")
 @_with_options
-def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
+def rejoin(server: str, force: bool, servers: tuple[str, ...], timeout: float) -> None:  # noqa: FBT001 - click's way of calling
     """Lets a member in again that has lost its data.
 
     Start it on an empty data directory with `quorate serve --join`; it is found at the given client
@@ -179,15 +179,18 @@ def rejoin(server: str, servers: tuple[str, ...], timeout: float) -> None:
 
     async def run() -> str:
         leader = LeaderClient(servers, timeout_s=timeout)
-        status = await leader.status()
-        new = await _newcomer(server, status)
-        former = member_of(status, new.id)
-        if former is not None and former.data_id != new.data_id:
+        new = await _newcomer(server, leader)
+        former = member_of(await leader.status(), new.id)
+        replaces = former is not None and former.data_id != new.data_id
+        if replaces:
+            if not force:
+                await _check_is_gone(leader, new)
             await _remove(leader, new.id, force=False, unless=new.data_id)
         # As what it was; if an earlier attempt has removed it, nobody knows that any more.
         learner = former is not None and not former.votes and not former.is_promoting
         await _let_in(leader, new, learner=learner)
-        return f"node {new.id} is a {'learner' if learner else 'voter'} again"
+        role = "learner" if learner else "voter"
+        return f"node {new.id} is a {role}{' again' if replaces else ''}"
 
     _report(run())
 
@@ -245,19 +248,65 @@ def set_address(
 # --------------------------------------------------------------------- steps
 
 
-async def _newcomer(server: str, leader: NodeStatus) -> NodeStatus:
-    """The node at this address, which is to become a member."""
-    status = await ask_status(server, timeout_s=_ANSWER_TIMEOUT_S)
-    if status is None:
+async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
+    """The node at this address, which is to become a member.
+
+    One with a history of its own is not let in, though its cluster may have the same id: where its
+    log is as long and of the same terms as the leader's, Raft takes it for the same log.
+    """
+    new = await leader.status_of(server)
+    if new is None:
         raise CommandFailure(
             f"{server} cannot be reached: start the node there with `quorate serve --join` first"
         )
-    if status.cluster_id != leader.cluster_id:
+    # Asked later than the node: whoever has made it a member, the leader knows of that by now.
+    status = await leader.status()
+    if new.cluster_id != status.cluster_id:
         raise CommandFailure(
-            f"node {status.id} at {server} belongs to cluster {status.cluster_id}, not to "
-            f"{leader.cluster_id}: give it an empty data directory and start it with `--join`"
+            f"node {new.id} at {server} belongs to cluster {new.cluster_id}, not to "
+            f"{status.cluster_id}: {_START_EMPTY}"
         )
-    return status
+    known = member_of(status, new.id)
+    is_member = known is not None and known.data_id == new.data_id
+    if not new.has_joined and not is_member:
+        raise CommandFailure(
+            f"node {new.id} at {server} has a history of its own: it was made with a cluster, "
+            "another one of the same id, or this one, and was removed from the cluster; "
+            f"{_START_EMPTY}"
+        )
+    return new
+
+
+async def _check_is_gone(leader: LeaderClient, new: NodeStatus) -> None:
+    """Sees that the member which this node is to replace does not run.
+
+    Of one that has just ended the leader's last word is fresh too; so it counts whether another one
+    comes.
+
+    Raises:
+        CommandFailure: it does; so it is likely that the new node was started with a wrong id.
+    """
+    before: NodeStatus | None = None
+    while True:
+        status = await leader.status()
+        former = member_of(status, new.id)
+        if former is None or former.data_id == new.data_id:
+            return
+        if former.is_in_touch is False:
+            return
+        silent_ms = former.silent_ms
+        if before is None or before.id != status.id:
+            before = status
+        heard = member_of(before, new.id)
+        was_silent_ms = heard.silent_ms if heard is not None else None
+        if silent_ms is None or (was_silent_ms is not None and silent_ms < was_silent_ms):
+            raise CommandFailure(
+                f"member {new.id} runs, at {former.client_address} and with other data: if it is "
+                f"to be replaced, stop it first, or do it with --force; if not, start the node at "
+                f"{new.client_address} with another --id, on an empty data directory"
+            )
+        before = status
+        await leader.pause(f"it could not be seen whether the present member {new.id} runs")
 
 
 async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> NodeStatus:

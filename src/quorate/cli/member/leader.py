@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from quorate.cli.errors import CommandFailure, ExitStatus
+from quorate.cli.one_cluster import cluster_of, of_cluster
 from quorate.node.status import MemberStatus, NodeStatus
-from quorate.runtime.ask import NoAnswerError, ask, ask_statuses, leader_among
+from quorate.runtime.ask import NoAnswerError, ask, ask_status, ask_statuses, leader_among
 from quorate.wire.resp_reply import ErrorReply
 
 _ANSWER_TIMEOUT_S = 2.0
@@ -28,7 +29,10 @@ class LeaderClient:
     """
 
     def __init__(self, servers: Sequence[str], *, timeout_s: float) -> None:
-        self._servers = list(servers)
+        self._given = tuple(servers)
+        self._servers = list(servers)  # the given ones come first
+        self._cluster_id: str | None = None
+        self._leader: str | None = None
         self._timeout_s = timeout_s
         self._give_up_at = asyncio.get_running_loop().time() + timeout_s
 
@@ -36,17 +40,33 @@ class LeaderClient:
         """The leader's status, as soon as there is a leader.
 
         Raises:
-            CommandFailure: none is found in time.
+            CommandFailure: none is found in time, or the servers belong to several clusters.
         """
         while True:
-            statuses = await ask_statuses(self._servers, timeout_s=_ANSWER_TIMEOUT_S)
+            statuses = await self._statuses()
+            self._learn_of(statuses)  # also of a leader's: it may be gone at the next step
             leader = leader_among(statuses)
             if leader is not None:
+                self._leader = leader.client_address
                 return leader
-            self._learn_of(statuses)
-            await self._pause(
+            await self.pause(
                 f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
             )
+
+    async def status_of(self, server: str) -> NodeStatus | None:
+        """What one server says of itself; None if it does not answer soon."""
+        return await ask_status(server, timeout_s=self._patience_s)
+
+    async def _statuses(self) -> list[NodeStatus]:
+        """Of the last known leader alone, as long as it leads: all others may hang."""
+        if self._leader is not None:
+            alone = of_cluster(self._cluster_id, [await self.status_of(self._leader)])
+            if leader_among(alone) is not None:
+                return alone
+            self._leader = None
+        statuses = await ask_statuses(self._servers, timeout_s=self._patience_s)
+        self._cluster_id = cluster_of(statuses[: len(self._given)]) or self._cluster_id
+        return of_cluster(self._cluster_id, statuses)
 
     async def order(
         self,
@@ -76,15 +96,25 @@ class LeaderClient:
             # What was taken may have been lost with its leader; then it is not under way any more.
             if not is_taken or status.configuration_is_committed:
                 is_taken = await self._give(status.client_address, words) or is_taken
-            await self._pause(
+            await self.pause(
                 f"{' '.join(map(str, words))} was not done within {self._timeout_s:g} s; it may "
                 "yet be: see `quorate member list`"
             )
 
+    async def pause(self, complaint: str) -> None:
+        """Waits a little before the next question.
+
+        Raises:
+            CommandFailure: the time is over; it says so with this complaint.
+        """
+        await asyncio.sleep(min(_PAUSE_S, self._remaining_s))
+        if self._remaining_s == 0:
+            raise CommandFailure(complaint)
+
     async def _give(self, leader: str, words: Sequence[str | int]) -> bool:
         encoded = [str(word).encode() for word in words]
         try:
-            reply = await ask(leader, b"QUORATE.MEMBER", *encoded, timeout_s=_ANSWER_TIMEOUT_S)
+            reply = await ask(leader, b"QUORATE.MEMBER", *encoded, timeout_s=self._patience_s)
         except NoAnswerError:
             return False
         if not isinstance(reply, ErrorReply):
@@ -93,16 +123,20 @@ class LeaderClient:
             raise CommandFailure(reply.text, ExitStatus.NOT_EXECUTED)
         return False
 
-    def _learn_of(self, statuses: Sequence[NodeStatus | None]) -> None:
+    def _learn_of(self, statuses: Sequence[NodeStatus]) -> None:
         for status in statuses:
-            for member in status.members if status is not None else ():
+            for member in status.members:
                 if member.client_address and member.client_address not in self._servers:
                     self._servers.append(member.client_address)
 
-    async def _pause(self, complaint: str) -> None:
-        await asyncio.sleep(_PAUSE_S)
-        if asyncio.get_running_loop().time() >= self._give_up_at:
-            raise CommandFailure(complaint)
+    @property
+    def _remaining_s(self) -> float:
+        return max(0.0, self._give_up_at - asyncio.get_running_loop().time())
+
+    @property
+    def _patience_s(self) -> float:
+        """How long to wait for one answer."""
+        return min(_ANSWER_TIMEOUT_S, self._remaining_s)
 
 
 def member_of(status: NodeStatus, node: int) -> MemberStatus | None:
