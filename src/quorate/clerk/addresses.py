@@ -1,5 +1,6 @@
 """The addresses of servers as people write them. Resolving their names is the shells' business."""
 
+import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,6 +12,14 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it stands for all addresses of a machine, so that nobody finds it by that."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False  # a name
 
 
 def parse_address(text: str) -> Address:

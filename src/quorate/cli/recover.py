@@ -10,15 +10,13 @@ from quorate.clerk.addresses import parse_address
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Directory
 from quorate.cli.serve_options import (
-    MAX_NODE_ID,
     ConfigError,
     check_address,
     check_cluster_id,
     is_loopback,
 )
 from quorate.cli.tables import print_plain_table
-from quorate.node.members import is_every_address
-from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.configuration import MAX_NODE_ID, Configuration, Member, NodeId
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disaster import Survivor, examine_survivor, make_new_cluster
 from quorate.storage.errors import StorageError
@@ -105,8 +103,7 @@ def _check(cluster_id: str | None, client: str | None, peer: str | None) -> None
 
 
 def _check_is_found(address: str, name: str) -> None:
-    host, _ = parse_address(address)
-    if is_every_address(host):
+    if parse_address(address).is_everywhere:
         raise ConfigError(
             f"nobody else finds the node at {address}: give {name} the address of its machine"
         )

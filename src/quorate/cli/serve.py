@@ -14,9 +14,10 @@ import msgspec
 from quorate.cli.config_file import use_config_file
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Seconds, Size
-from quorate.cli.serve_options import MAX_NODE_ID, ConfigError, ServeOptions, server_config
+from quorate.cli.serve_options import ConfigError, ServeOptions, server_config
 from quorate.kv.table import DEFAULT_MAX_VALUE_BYTES
 from quorate.node.limits import NodeLimits
+from quorate.raft.configuration import MAX_NODE_ID
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
 from quorate.runtime.server import ServerConfig, StartError, longest_leave_s, run_server

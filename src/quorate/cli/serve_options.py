@@ -11,15 +11,13 @@ import msgspec
 from quorate.clerk.addresses import parse_address
 from quorate.node.limits import NodeLimits
 from quorate.node.settings import NodeSettings
-from quorate.raft.configuration import Member, NodeId
+from quorate.raft.configuration import MAX_NODE_ID, Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime.server import ServerConfig
 
 _MEMBER_FORM = "write ID=PEERHOST:PORT,CLIENTHOST:PORT, for example 1=127.0.0.1:8001,127.0.0.1:7001"
 _MAX_CLUSTER_ID_LENGTH = 64
-MAX_NODE_ID = 2**31 - 1
-"""Of `--id`; any format here and elsewhere takes it."""
 
 
 class ConfigError(Exception):

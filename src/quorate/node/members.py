@@ -9,12 +9,12 @@ addresses only. As soon as each has said which data directory it has, that goes 
 configuration, so that all servers agree on it.
 """
 
-import ipaddress
 from collections.abc import Mapping
 
 from quorate.clerk.addresses import parse_address
 from quorate.node.requests import CommandError, printable
 from quorate.raft.configuration import (
+    MAX_NODE_ID,
     ChangeRefusal,
     Configuration,
     ConfigurationError,
@@ -23,7 +23,6 @@ from quorate.raft.configuration import (
 )
 from quorate.raft.core import Raft
 
-_MAX_NODE_ID = 2**31 - 1
 _MAX_TEXT_BYTES = 256  # of an address or a data id, as in the hello of a peer
 
 
@@ -214,14 +213,6 @@ class Members:
             raise CommandError("not now: leadership is being handed over", code="TRYAGAIN")
 
 
-def is_every_address(host: str) -> bool:
-    """Whether it stands for all addresses of a machine, so that nobody else finds it by that."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False  # a name
-
-
 def _member(node: bytes, peer: bytes, client: bytes, data_id: bytes) -> Member:
     if not data_id or len(data_id) > _MAX_TEXT_BYTES or not data_id.isascii():
         raise CommandError(f"bad data id '{printable(data_id)}': see `quorate status` of the node")
@@ -229,7 +220,7 @@ def _member(node: bytes, peer: bytes, client: bytes, data_id: bytes) -> Member:
 
 
 def _node_id(argument: bytes) -> NodeId:
-    if not argument.isdigit() or len(argument) > 10 or not 1 <= int(argument) <= _MAX_NODE_ID:
+    if not argument.isdigit() or len(argument) > 10 or not 1 <= int(argument) <= MAX_NODE_ID:
         raise CommandError(f"'{printable(argument)}' is not the id of a node")
     return NodeId(int(argument))
 
@@ -237,10 +228,10 @@ def _node_id(argument: bytes) -> NodeId:
 def _address(argument: bytes) -> str:
     text = printable(argument, _MAX_TEXT_BYTES)
     try:
-        host, _ = parse_address(text)
+        address = parse_address(text)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if is_every_address(host):
+    if address.is_everywhere:
         raise CommandError(
             f"nobody else finds the node at {text}: start it with an address of its own"
         )

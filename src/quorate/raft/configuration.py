@@ -13,8 +13,9 @@ from typing import NewType
 import msgspec
 
 NodeId = NewType("NodeId", int)
-"""The number of a server, 1 or more, chosen by the operator."""
-
+"""The number of a server, 1 to `MAX_NODE_ID`, chosen by the operator."""
+MAX_NODE_ID = 2**31 - 1
+"""Any format, here and elsewhere, takes it."""
 
 MAX_MEMBERS = 64
 """Voters and learners together: the configuration is one entry, and goes round as a whole."""

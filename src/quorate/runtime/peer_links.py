@@ -42,7 +42,6 @@ MAX_STRANGERS = 16
 Not the new one: a server says who it is as soon as it is connected, so who has waited longest is
 no server, and many of those must not keep one out.
 """
-_ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - nothing listens there because of this
 
 
 class Listener(Protocol):
@@ -512,7 +511,6 @@ def _is_elsewhere(text: str) -> bool:
     would reach itself.
     """
     try:
-        host, _ = parse_address(text)
+        return not parse_address(text).is_everywhere
     except ValueError:
         return False
-    return host not in _ALL_ADDRESSES

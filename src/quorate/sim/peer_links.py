@@ -21,7 +21,7 @@ from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.sim.network import Network
 from quorate.sim.process import Process
-from quorate.wire.peer_hello import Hello, encode_hello, member_since, refuse_reason
+from quorate.wire.peer_hello import Hello, decode_hello, encode_hello, member_since, refuse_reason
 
 _PAUSE_US = 100_000
 """The longest pause between two calls."""
@@ -219,14 +219,12 @@ class PeerLinks:
         if called is None:
             return
         connection = self._attempts[node] = _Connection(self, called)
-        mine = self._hello_to(node)
-        self._network.carry(
-            self.me, node, encode_hello(mine), partial(called.hello_arrived, connection, mine)
-        )
+        mine = encode_hello(self._hello_to(node))
+        self._network.carry(self.me, node, mine, partial(called.hello_arrived, connection, mine))
 
-    def answer_arrived(self, connection: _Connection, theirs: Hello) -> None:
+    def answer_arrived(self, connection: _Connection, theirs: bytes) -> None:
         """The server that was called has said who it is."""
-        self._do(partial(self._take_answer, connection, theirs))
+        self._do(partial(self._take_answer, connection, decode_hello(theirs)))
 
     def _take_answer(self, connection: _Connection, theirs: Hello) -> None:
         node = connection.called.me
@@ -251,9 +249,9 @@ class PeerLinks:
 
     # ------------------------------------------------------------------ as the one who is called
 
-    def hello_arrived(self, connection: _Connection, theirs: Hello) -> None:
+    def hello_arrived(self, connection: _Connection, theirs: bytes) -> None:
         """Another server calls."""
-        self._do(partial(self._take_hello, connection, theirs))
+        self._do(partial(self._take_hello, connection, decode_hello(theirs)))
 
     def _take_hello(self, connection: _Connection, theirs: Hello) -> None:
         if connection.is_over or connection.callers_hello is not None:
@@ -269,8 +267,9 @@ class PeerLinks:
         if previous is not None:
             previous.break_off()
         self._begin_calling(caller)
-        answer = partial(connection.caller.answer_arrived, connection, mine)
-        self._network.carry(self.me, caller, encode_hello(mine), answer)
+        answer = encode_hello(mine)
+        arrives = partial(connection.caller.answer_arrived, connection, answer)
+        self._network.carry(self.me, caller, answer, arrives)
 
     def message_arrived(self, connection: _Connection, message: PeerMessage) -> None:
         """A message has come on a connection."""
