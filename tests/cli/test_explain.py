@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.cli import answering
 
 from quorate.cli.explain import explanation
 from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
@@ -32,38 +33,17 @@ def member(
 
 def status(node: int, role: str = "follower", **changes: object) -> NodeStatus:
     """What one of three nodes says; by default it hears no leader, and is up to date."""
-    usual = NodeStatus(
-        id=node,
+    usual = answering.status(
+        node,
+        f"127.0.0.1:700{node}",
+        *(member(1), member(2), member(3)),
         role=role,
         term=5,
-        leader=None,
+        last_term=5,
         commit_index=10,
         last_applied=10,
         last_index=10,
-        last_term=5,
-        raft_state_bytes=1,
-        snapshot_index=0,
-        snapshot_bytes=0,
-        snapshot_age_ms=None,
-        snapshot_is_lost=False,
-        snapshot_has_failed=False,
-        snapshot_taking=None,
-        snapshot_receiving=None,
-        snapshot_restoring=None,
-        snapshots_sending=(),
-        members=(member(1), member(2), member(3)),
-        configuration_index=1,
-        configuration_is_committed=True,
-        is_transferring=False,
-        links=(),
-        client_address=f"127.0.0.1:700{node}",
-        peer_address=f"127.0.0.1:800{node}",
-        cluster_id="c",
         data_id="d",
-        has_joined=False,
-        pid=1,
-        connections=0,
-        version="0",
     )
     return msgspec.structs.replace(usual, **changes)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.integration.crew import Crew
 
 from quorate.clerk.errors import OutcomeUnknownError
 from quorate.runtime.clerk import Clerk
@@ -15,7 +16,7 @@ CLERKS = 8
 KEYS = 4
 
 
-class AppendLoad:
+class AppendLoad(Crew):
     """Clerks that append to a few common keys, each in a thread of its own."""
 
     def __init__(self, servers: list[str], ledger: Ledger, prefix: str) -> None:
@@ -23,23 +24,12 @@ class AppendLoad:
         self.done = 0
         self._servers = servers
         self._ledger = ledger
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLERKS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([self._run] * CLERKS)
 
     def _run(self, client: int) -> None:
         number = 0
         with Clerk(self._servers) as clerk:
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 key = self.keys[number % KEYS]
                 try:
                     clerk.append(key, self._ledger.element(client, number), timeout=60)

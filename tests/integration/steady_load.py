@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from tests.integration.crew import Crew
 
 from quorate.clerk.errors import ClerkError, OutcomeUnknownError
 from quorate.runtime.async_clerk import AsyncClerk
@@ -42,7 +42,7 @@ class Call(NamedTuple):
     seconds: float
 
 
-class SteadyLoad:
+class SteadyLoad(Crew):
     """Clients that append to a few common keys until the context is left.
 
     Args:
@@ -63,23 +63,7 @@ class SteadyLoad:
         self.repeated: Counter[str] = Counter()
         self._servers = servers
         self._ledger = ledger
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=run, args=(number,))
-            for number, run in enumerate(
-                [self._clerk, self._async_clerks, self._plain] * OF_EACH_KIND
-            )
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__([self._clerk, self._async_clerks, self._plain] * OF_EACH_KIND)
 
     # ------------------------------------------------------------------ what it was like
 
@@ -126,7 +110,7 @@ class SteadyLoad:
     def _clerk(self, client: int) -> None:
         number = 0
         with Clerk(self._servers) as clerk:
-            while not self._stopping.wait(PAUSE_S):
+            while not self.stopping.wait(PAUSE_S):
                 began = time.perf_counter()
                 element = self._ledger.element(client, number)
                 try:
@@ -143,7 +127,7 @@ class SteadyLoad:
     async def _async_clerk(self, client: int) -> None:
         number = 0
         async with AsyncClerk(self._servers) as clerk:
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 began = time.perf_counter()
                 element = self._ledger.element(client, number)
                 try:
@@ -161,9 +145,9 @@ class SteadyLoad:
             self._servers,
             first=client // OF_EACH_KIND,
             repeated=self.repeated,
-            pause=lambda: self._stopping.wait(PAUSE_S),
+            pause=lambda: self.stopping.wait(PAUSE_S),
         )
-        while not self._stopping.wait(PAUSE_S):
+        while not self.stopping.wait(PAUSE_S):
             began = time.perf_counter()
             element = self._ledger.element(client, number)
             try:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ from quorate.runtime.driver import FAREWELL_S, HAND_OVER_AFTER_S
 from quorate.runtime.local_cluster import LocalCluster, NodeExit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.processes
@@ -174,6 +175,23 @@ def test_more_clients_than_open_files_cost_the_node_no_file_that_it_needs(
 # --------------------------------------------------------------------- the end
 
 
+def stop_while_they_work(
+    cluster: LocalCluster, clients: Sequence[Callable[[], None]], *, is_busy: Callable[[], bool]
+) -> None:
+    """Ends the node by SIGTERM once all have got somewhere; the clients end by themselves."""
+    threads = [threading.Thread(target=client) for client in clients]
+    for thread in threads:
+        thread.start()
+    while not is_busy():
+        assert cluster.running
+    os.kill(cluster.pid(ONLY), signal.SIGTERM)
+    end = the_end(cluster)
+    for thread in threads:
+        thread.join()
+    assert end.reason.startswith("exit status 0")
+    assert end.reason.endswith("node 1 has stopped")
+
+
 def test_a_stop_under_load_is_clean_and_loses_nothing(cluster: LocalCluster) -> None:
     serve(cluster)
     acknowledged: list[int] = []
@@ -187,20 +205,11 @@ def test_a_stop_under_load_is_clean_and_loses_nothing(cluster: LocalCluster) -> 
                     return
                 acknowledged.append(1)
 
-    threads = [threading.Thread(target=append) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while len(acknowledged) < 200:
-        assert cluster.running
-    os.kill(cluster.pid(ONLY), signal.SIGTERM)
-    end = the_end(cluster)
-    for thread in threads:
-        thread.join()
-    assert end.reason.startswith("exit status 0")
-    assert end.reason.endswith("node 1 has stopped")
+    clients: list[Callable[[], None]] = [append] * 4
+    stop_while_they_work(cluster, clients, is_busy=lambda: len(acknowledged) >= 200)
     serve(cluster)
     with Clerk(cluster.servers) as clerk:
-        assert len(acknowledged) <= len(clerk.get("k")) <= len(acknowledged) + len(threads)
+        assert len(acknowledged) <= len(clerk.get("k")) <= len(acknowledged) + len(clients)
 
 
 def test_what_a_stopped_node_has_not_answered_was_never_executed(cluster: LocalCluster) -> None:
@@ -228,16 +237,8 @@ def test_what_a_stopped_node_has_not_answered_was_never_executed(cluster: LocalC
                 connection.sendall(b"APPEND k%d %d;\r\n" % (client, number))
                 number += 1
 
-    threads = [threading.Thread(target=append, args=(client,)) for client in range(len(answered))]
-    for thread in threads:
-        thread.start()
-    while min(answered) < 200:
-        assert cluster.running
-    os.kill(cluster.pid(ONLY), signal.SIGTERM)
-    end = the_end(cluster)
-    for thread in threads:
-        thread.join()
-    assert end.reason.startswith("exit status 0")
+    clients = [partial(append, client) for client in range(len(answered))]
+    stop_while_they_work(cluster, clients, is_busy=lambda: min(answered) >= 200)
     serve(cluster)
     with Clerk(cluster.servers) as clerk:
         for client, count in enumerate(answered):

@@ -8,20 +8,14 @@ import click
 from quorate.cli.amounts import shown_duration
 from quorate.cli.errors import CommandFailure
 from quorate.cli.one_cluster import cluster_of, of_cluster
-from quorate.cli.parameters import Seconds, servers_option
+from quorate.cli.parameters import answer_timeout_option, servers_option
 from quorate.node.status import LinkStatus, MemberStatus, NodeStatus
 from quorate.runtime.ask import ask_statuses, leader_among
 
 
 @click.command()
 @servers_option
-@click.option(
-    "--timeout",
-    type=Seconds(0.01, 3600),
-    default=2.0,
-    show_default=True,
-    help="Seconds to wait for each node.",
-)
+@answer_timeout_option
 def explain(servers: tuple[str, ...], timeout: float) -> None:
     """Says how the cluster is, what is wrong with it, and what to do.
 

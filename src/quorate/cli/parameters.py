@@ -88,6 +88,14 @@ def _parse(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple
         raise click.BadParameter(str(error)) from error
 
 
+answer_timeout_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+    "--timeout",
+    type=Seconds(0.01, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds to wait for each node.",
+)
+
 servers_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--servers",
     metavar="HOST:PORT,...",

@@ -10,7 +10,7 @@ import msgspec
 
 from quorate.cli.amounts import shown_bytes, shown_duration, shown_share
 from quorate.cli.errors import ExitStatus
-from quorate.cli.parameters import Seconds, servers_option
+from quorate.cli.parameters import answer_timeout_option, servers_option
 from quorate.cli.tables import Row, print_plain_table, print_rich_table
 from quorate.node.status import NodeStatus, SnapshotProgress
 from quorate.runtime.ask import ask_statuses
@@ -93,13 +93,7 @@ def report_of(server: str, status: NodeStatus | None) -> NodeReport:
 
 @click.command()
 @servers_option
-@click.option(
-    "--timeout",
-    type=Seconds(0.01, 3600),
-    default=2.0,
-    show_default=True,
-    help="Seconds to wait for each node.",
-)
+@answer_timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
 def status(
