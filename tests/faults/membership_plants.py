@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,7 +13,9 @@ from quorate.raft.configuration import ChangeRefusal, Configuration, Membership,
 from quorate.raft.core import Raft
 from quorate.raft.leader import Leader
 from quorate.raft.log import RaftLog
+from quorate.raft.server_state import ServerState
 from quorate.sim import peer_links
+from quorate.wire import peer_hello
 from quorate.wire.peer_hello import Hello, refuse_reason
 
 if TYPE_CHECKING:
@@ -119,6 +121,22 @@ def a_server_that_has_lost_its_data_is_let_in(patches: pytest.MonkeyPatch) -> No
         return None if reason is not None and "has lost its data" in reason else reason
 
     patches.setattr(peer_links, "refuse_reason", trusting)
+
+
+def removed_servers_disturb(patches: pytest.MonkeyPatch) -> None:
+    """All that keeps them from it is missing at once: any one of the three is enough.
+
+    They are let in; they stand without asking first; and are voted for although a leader is heard.
+    """
+    init = ServerState.__init__
+
+    def without_pre_vote(self: ServerState, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._settings = msgspec.structs.replace(self._settings, pre_vote=False)
+
+    patches.setattr(ServerState, "__init__", without_pre_vote)
+    patches.setattr(Raft, "_hears_a_leader", lambda _self: False)
+    patches.setattr(peer_hello, "was_removed", lambda _theirs, _membership: False)
 
 
 def a_node_with_new_data_has_the_sessions_of_its_predecessor(patches: pytest.MonkeyPatch) -> None:

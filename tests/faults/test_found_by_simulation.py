@@ -118,6 +118,7 @@ MEMBERSHIP = [
     ),
     (membership_plants.learners_count_in_the_quorum, NOT_COPIED, 22),
     (membership_plants.a_snapshot_lacks_the_members, "says that the members", 1),
+    (membership_plants.removed_servers_disturb, "leaders were elected after", 1),
     (membership_plants.a_server_that_has_lost_its_data_is_let_in, f"{NOT_COPIED}|{LOST}", 2),
     (
         membership_plants.a_node_with_new_data_has_the_sessions_of_its_predecessor,
