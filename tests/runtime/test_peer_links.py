@@ -554,6 +554,33 @@ def test_what_a_server_does_not_take_in_is_dropped_beyond_a_limit(
     run_on_loop(test)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
+def test_a_link_whose_other_end_is_silent_does_not_wait_for_tcp(
+    members: tuple[Member, ...], run_on_loop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for a quarter of an hour; `test_network.py` has a network that fails."""
+    monkeypatch.setattr(peer_links, "UNACKNOWLEDGED_S", 0.5)
+
+    async def test() -> None:
+        one = Peer(ONE, members)
+        host, _, port = members[1].peer_address.rpartition(":")
+        with socket.create_server((host, int(port)), reuse_port=True) as listening:
+            listening.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with running(one):
+                accepted, _ = await loop.sock_accept(listening)
+                with accepted:
+                    mine = PeerConnection(Peer(TWO, members).hello)
+                    mine.receive(await loop.sock_recv(accepted, 4096))
+                    await loop.sock_sendall(accepted, mine.greet())
+                    await one.await_change(TWO, up=True)
+                    one.links.send(TWO, [Forward(1, 1, bytes(8 * MIB))] * 8)
+                    async with asyncio.timeout(20):
+                        await one.await_change(TWO, up=False)
+
+    run_on_loop(test)
+
+
 # --------------------------------------------------------------------- callers that are no good
 
 

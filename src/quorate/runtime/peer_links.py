@@ -12,6 +12,8 @@ members' list has not changed since; so one whose address has changed only has t
 import asyncio
 import contextlib
 import random
+import socket
+import sys
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
@@ -34,6 +36,11 @@ HANDSHAKE_TIMEOUT_S = 5.0
 """A connection that is not made by then, or on which nobody said who he is, is given up."""
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Messages are dropped while a link has more than this to send."""
+UNACKNOWLEDGED_S = 5.0
+"""A connection is given up when the other machine has taken in nothing that was sent for so long.
+
+By itself TCP would try ever less often, and be heard again long after the network has come back.
+"""
 DISMISSAL_S = 1.0
 """So long a server that was removed still gets answers to what it had sent before it knew."""
 MAX_STRANGERS = 16
@@ -137,6 +144,10 @@ class PeerProtocol(asyncio.Protocol):
             return
         # Now, for once the other side has reset the connection the kernel does not know any more.
         self._address = address[:2]
+        if sys.platform == "linux":  # others have no such limit for one connection
+            limit_ms = round(UNACKNOWLEDGED_S * 1000)
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
         if self._mine.to is not None:
             transport.write(self._connection.greet())
 
