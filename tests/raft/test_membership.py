@@ -773,8 +773,9 @@ def test_an_old_order_to_stand_is_ignored(new_cluster: type[Cluster]) -> None:
     assert cluster[2].raft.role_name == "candidate"
 
 
+@pytest.mark.parametrize("link_breaks", [False, True])
 def test_an_order_to_stand_that_was_given_up_does_not_cost_the_leader_its_term(
-    new_cluster: type[Cluster],
+    new_cluster: type[Cluster], *, link_breaks: bool
 ) -> None:
     """The leader has gone on since, so the other server is no successor any more."""
     cluster = new_cluster(3, settings=PRODUCTION)
@@ -783,6 +784,11 @@ def test_an_order_to_stand_that_was_given_up_does_not_cost_the_leader_its_term(
     (late,) = [packet for packet in cluster.network if isinstance(packet.message, TimeoutNow)]
     cluster.drop(lambda packet: packet is late)
     cluster.run(3 * TIMEOUT)
+    if link_breaks:  # then it asks whether it may stand, and is no follower for the moment
+        cluster[2].raft.link_changed(NodeId(1), up=False, now=cluster[2].now)
+        cluster.advance(HEARTBEAT)
+        cluster[2].wake()
+        assert cluster[2].raft.role_name == "pre-candidate"
     cluster.hand_over(late)
     cluster.deliver()
     assert cluster[1].raft.is_leader

@@ -414,7 +414,7 @@ class Raft(ServerState):
     def _receive_timeout_now(self, request: TimeoutNow) -> None:
         if request.term != self.current_term or not self._may_lead():
             return
-        if isinstance(self._role, Follower) and request.id < self._role.newest_request_id:
+        if (request.term, request.id) < self._newest_request:
             return  # it is late: the leader has gone on leading since
         self._campaign(is_transfer=True)
 
@@ -439,7 +439,7 @@ class Raft(ServerState):
         if not isinstance(self._role, Follower) or self._role.leader != leader:
             self._become_follower(leader)
         assert isinstance(self._role, Follower)
-        self._role.newest_request_id = max(self._role.newest_request_id, request_id)
+        self._newest_request = max(self._newest_request, (self.current_term, request_id))
         self._role.heard_leader_at = self._now
         self._role.election_deadline = self._new_election_deadline()
 

@@ -156,7 +156,7 @@ class Leader:
                 match_index=progress.match_index,
                 silent_us=now - progress.last_contact_at,
                 is_in_touch=self.hears(node, now),
-                is_far_behind=progress.is_brought_up,
+                is_far_behind=progress.is_far_behind,
             )
             for node, progress in self.progress.items()
         }
@@ -363,13 +363,13 @@ class Leader:
             return
         self._note_contact(progress, answer.id, now)
         if answer.success:
-            was_probing, was_brought_up = progress.probing, progress.is_brought_up
+            was_probing, was_far_behind = progress.probing, progress.is_far_behind
             matched = progress.match_index
             progress.succeeded(answer.id, match_index=answer.match_index)
             if progress.match_index > matched:
                 progress.advanced_at = now
             found = was_probing and not progress.probing
-            ends_round = was_brought_up and not progress.is_brought_up
+            ends_round = was_far_behind and not progress.is_far_behind
             if found or ends_round:
                 self._begin_round(progress, commit_index)
             self._note_catching_up(peer, progress, now)
@@ -442,7 +442,7 @@ class Leader:
         """Whether a follower that is far behind is getting on."""
         patience_us = STANDSTILL_TIMEOUTS * self._settings.append_timeout_us
         return any(
-            progress.is_brought_up
+            progress.is_far_behind
             and progress.advanced_at is not None
             and now - progress.advanced_at <= patience_us
             for progress in self.progress.values()

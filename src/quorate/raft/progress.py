@@ -73,7 +73,7 @@ class Progress:
         self._slots: dict[int, _Slot] = {}
 
     @property
-    def is_brought_up(self) -> bool:
+    def is_far_behind(self) -> bool:
         """Whether it is far behind; it may have got stuck."""
         return self.transfer is not None or self.match_index < self.round_end
 

@@ -14,14 +14,12 @@ class Follower:
         election_deadline: when it stands for election if it hears of no leader by then.
         leader: the leader of the current term, once known.
         heard_leader_at: when the leader last sent AppendEntries, in microseconds.
-        newest_request_id: the greatest id of a request of that leader.
     """
 
     def __init__(self, *, election_deadline: int, leader: NodeId | None = None) -> None:
         self.election_deadline = election_deadline
         self.leader = leader
         self.heard_leader_at: int | None = None
-        self.newest_request_id = 0
 
 
 class PreCandidate:

@@ -67,6 +67,7 @@ class ServerState:
         self._remote = RemoteCalls(self._outbox, settings)
         self._incoming = IncomingSnapshot()
         self._events = Events()
+        self._newest_request = (0, 0)  # of a leader: its term, and its id
         self._snapshot_is_lost = durable.snapshot_is_lost
         self._delivery = Delivery(self._log, max_bytes=settings.max_committed_bytes)
         if durable.snapshot.index > 0 and not durable.snapshot_is_lost:
