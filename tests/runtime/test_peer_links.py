@@ -368,6 +368,126 @@ def test_a_member_is_called_also_where_the_operator_says_that_it_may_be(
     run_on_loop(test)
 
 
+@pytest.fixture
+def silent_place() -> Iterator[socket.socket]:
+    """Where whoever calls gets no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening
+
+
+def at(listening: socket.socket) -> str:
+    return f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_who_is_started_again_is_called_at_once_whatever_else_the_operator_has_said(
+    members: tuple[Member, ...], silent_place: socket.socket, run_on_loop: Run
+) -> None:
+    """The call to the other place would have ended after five seconds."""
+
+    async def test() -> None:
+        one = Peer(ONE, members[:2], given_addresses={TWO: at(silent_place)})
+        two, again = Peer(TWO, members[:2]), Peer(TWO, members[:2])
+        again.hello = msgspec.structs.replace(two.hello, boot=2, life="the second")
+        await two.start()  # before it is called: else the other place comes next at once
+        async with running(one):
+            await one.await_change(TWO, up=True)
+            await two.await_change(ONE, up=True)
+            await two.stop()
+            called, _ = await asyncio.get_running_loop().sock_accept(silent_place)
+            with called:
+                async with running(again), asyncio.timeout(HANDSHAKE_TIMEOUT_S / 2):
+                    await hears(one.links, again)
+
+    run_on_loop(test)
+
+
+def test_what_a_call_to_another_place_comes_to_is_not_told_of_the_server(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """There is somebody else, who refuses; but the server that is sought is just down."""
+
+    async def test() -> None:
+        one = Peer(ONE, members[:2], given_addresses={TWO: members[2].peer_address})
+        three = Peer(THREE, members[2:])
+        async with running(one, three):
+            for _ in range(3):
+                one.has_failed.clear()
+                await one.has_failed.wait()
+            assert one.troubles[TWO].startswith(members[1].peer_address)
+            assert not one.is_refused.is_set()
+
+    run_on_loop(test)
+
+
+def test_who_is_connected_is_called_where_it_says_that_it_is_if_the_list_is_wrong(
+    members: tuple[Member, ...], silent_place: socket.socket, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        nowhere = Member(TWO, "127.0.0.1:1")
+        one, two = Peer(ONE, (members[0], nowhere)), Peer(TWO, members[:2])
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
+            mistyped = Member(TWO, at(silent_place), "", "data of 2")
+            one.links.members_changed(committed(Configuration((members[0], mistyped)), 1))
+            # Nothing else ends one direction alone.
+            one.links._outgoing[TWO].break_off("as by the network")  # noqa: SLF001
+            await one.await_change(TWO, up=False)
+            async with asyncio.timeout(2 * HANDSHAKE_TIMEOUT_S):
+                await one.await_change(TWO, up=True)
+
+    run_on_loop(test)
+
+
+def test_two_of_one_number_do_not_break_off_each_others_connections_for_ever(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """One was removed, and the other has its number; this server does not know that yet."""
+
+    async def test() -> None:
+        one = Peer(ONE, members[:1])
+        former = Peer(TWO, members[:2], data_id="former")
+        new = Peer(TWO, members[:2], data_id="new")
+        new.address = members[2].peer_address
+        new.hello = msgspec.structs.replace(new.hello, peer_address=new.address)
+        old_list = (members[0], msgspec.structs.replace(members[1], data_id="former"))
+        new_list = (members[0], Member(TWO, new.address, "", "new"))
+        async with running(one, former, new):
+            one.links.members_changed(committed(Configuration(old_list), 5))
+            new.links.members_changed(committed(Configuration(new_list), 10))
+            await until(lambda: "was replaced" in former.troubles.get(ONE, ""))
+            await hears(one.links, new)
+            while not one.changes.empty():
+                one.changes.get_nowait()
+            await asyncio.sleep(1)
+            assert one.changes.empty()
+
+    run_on_loop(test)
+
+
+def test_a_link_to_who_is_no_member_any_more_is_told_to_be_none(
+    members: tuple[Member, ...], silent_place: socket.socket, run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members[:1]), Peer(TWO, ())
+        two.address = members[1].peer_address
+        first = Configuration(members[:1]).with_learner(
+            Member(TWO, two.address, "", "data of 2"), promote=False
+        )
+        async with running(one, two):
+            one.links.members_changed(committed(first, 1))
+            await one.await_change(TWO, up=True)
+            gone = first.without(TWO)
+            one.links.members_changed(committed(gone, 2))
+            async with asyncio.timeout(5):
+                await one.has_failed.wait()
+            again = gone.with_learner(Member(TWO, at(silent_place), "", "other"), promote=False)
+            one.links.members_changed(committed(again, 3))
+            assert TWO in one.troubles
+
+    run_on_loop(test)
+
+
 def test_who_has_joined_is_not_remembered_by_its_number_alone(
     members: tuple[Member, ...], run_on_loop: Run
 ) -> None:

@@ -5,8 +5,10 @@ each direction comes up, breaks and comes back by itself. Messages for a server 
 reached, or that takes them too slowly, are dropped: Raft expects that.
 
 Called are the members, and whoever calls: a server that is no member yet as far as this one knows,
-or no more, is answered too. Each is called where it says itself that it listens, as long as the
-members' list has not changed since; so one whose address has changed only has to call the others.
+or no more, is answered too. Each is called where it says itself that it listens, as long as its
+address in the members' list has not changed since; so one whose address has changed only has to
+call the others. If a call fails, the other places are tried that are known: where one that is
+connected to this server says that it is, and where the operator says that it may be.
 """
 
 import asyncio
@@ -270,6 +272,7 @@ class PeerLinks:
         self._strangers: dict[PeerProtocol, None] = {}  # the oldest first
         self._callers: dict[NodeId, asyncio.Task[None]] = {}
         self._came_back: dict[NodeId, asyncio.Event] = {}
+        self._called: dict[NodeId, str] = {}  # where those are called that are not reached yet
 
     def start(self, listener: Listener) -> None:
         """Begins to call the other servers, and does so again whenever a call ends."""
@@ -281,7 +284,9 @@ class PeerLinks:
         before = {member.id: member for member in self._membership.configuration.members}
         self._membership = membership
         for member in membership.configuration.members:
-            if member.id not in self._addresses or member != before.get(member.id):
+            known = before.get(member.id)
+            has_moved = known is None or member.peer_address != known.peer_address
+            if member.id not in self._addresses or has_moved:
                 self._addresses[member.id] = member.peer_address
             self._begin_calling(member.id)
         for node in list(self._callers):
@@ -396,6 +401,8 @@ class PeerLinks:
         if previous is not None:
             previous.close()
         self._end_calling_the_former(theirs)
+        if self._called.get(peer) not in (None, self._addresses.get(peer)):
+            self._end_calling(peer)  # it has just said where it is
         self._begin_calling(peer)
         if peer in self._callers and peer not in self._outgoing:
             self._came_back[peer].set()
@@ -441,8 +448,13 @@ class PeerLinks:
     def _end_calling_stranger(self, node: NodeId) -> None:
         """Calls a server no more that is no member and does not call either."""
         if node in self._callers and node not in self._incoming and not self._is_member(node):
-            self._callers.pop(node).cancel()
+            self._end_calling(node)
             self._addresses.pop(node, None)
+            self._tell_failure(node, "it is no member", is_refused=False)
+
+    def _end_calling(self, node: NodeId) -> None:
+        self._callers.pop(node).cancel()
+        self._called.pop(node, None)
 
     async def _keep_calling(self, node: NodeId) -> None:
         backoff = Backoff(
@@ -454,9 +466,8 @@ class PeerLinks:
         failed = 0
         while True:
             came_back.clear()
-            addresses = (self._addresses[node], self._given_addresses.get(node))
-            known = [address for address in dict.fromkeys(addresses) if address]
-            if known and await self._call(node, known[failed % len(known)]):
+            places = self._places(node)
+            if places and await self._call(node, places[failed % len(places)]):
                 backoff.reset()
             else:
                 failed += 1
@@ -465,8 +476,17 @@ class PeerLinks:
                 async with asyncio.timeout(backoff.next_us() / 1e6):
                     await came_back.wait()
 
+    def _places(self, node: NodeId) -> list[str]:
+        """Where it may be; where it should be first."""
+        incoming = self._incoming.get(node)
+        hello = None if incoming is None else incoming.hello
+        told = "" if hello is None or not _is_elsewhere(hello.peer_address) else hello.peer_address
+        places = (self._addresses[node], told, self._given_addresses.get(node, ""))
+        return [place for place in dict.fromkeys(places) if place]
+
     async def _call(self, node: NodeId, address: str) -> bool:
         """Connects and stays until the connection ends; returns whether it was accepted."""
+        self._called[node] = address
         protocol = self._new_protocol(
             self._hello_to(node),
             on_accepted=self._outgoing_accepted,
@@ -479,26 +499,35 @@ class PeerLinks:
                 await loop.create_connection(lambda: protocol, host, port)
         except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
             reason = error.strerror or str(error) or "no answer in time"
-            self._failed(node, f"{address}: {reason}")
+            self._failed(node, address, reason, is_refused=False)
             return False
         except ValueError as error:  # what no host can be called, such as "a..b"
-            self._failed(node, f"{address}: {error}")
+            self._failed(node, address, str(error), is_refused=False)
             return False
         try:
             await protocol.closed.wait()
         finally:
             protocol.close()
-        trouble = f"{address}: {protocol.trouble or 'the connection was lost'}"
-        self._failed(node, trouble, is_refused=protocol.is_refused)
-        return protocol.peer is not None
+        trouble = protocol.trouble or "the connection was lost"
+        if protocol.peer is None:
+            self._failed(node, address, trouble, is_refused=protocol.is_refused)
+            return False
+        self._tell_failure(node, f"{address}: {trouble}", is_refused=protocol.is_refused)
+        return True
 
-    def _failed(self, node: NodeId, trouble: str, *, is_refused: bool = False) -> None:
+    def _failed(self, node: NodeId, address: str, trouble: str, *, is_refused: bool) -> None:
+        self._called.pop(node, None)
+        if [address] == self._places(node)[:1]:  # elsewhere it need not be
+            self._tell_failure(node, f"{address}: {trouble}", is_refused=is_refused)
+
+    def _tell_failure(self, node: NodeId, trouble: str, *, is_refused: bool) -> None:
         if self._listener is not None:
             self._listener.link_failed(node, trouble, is_refused=is_refused)
 
     def _outgoing_accepted(self, protocol: PeerProtocol, theirs: Hello) -> None:
         self._accepted(theirs)
         self._outgoing[theirs.sender] = protocol
+        self._called.pop(theirs.sender, None)
         self._came_back[theirs.sender].clear()
         if self._listener is not None:
             self._listener.link_made(theirs.sender)

@@ -147,8 +147,8 @@ def refuse_reason(
         mine: what this node says, or would say, on this connection.
         theirs: what the other side said.
         membership: the members as this node knows them.
-        remembered_data_id: the data directory that `theirs.sender` had when this node met it; None
-            if it never did.
+        remembered_data_id: the data directory that `theirs.sender` had when this node met it, if
+            the cluster was started with that; None otherwise.
         previous: the last hello of `theirs.sender` that this process has accepted, if any.
     """
     me, they = mine.sender, theirs.sender
@@ -187,6 +187,13 @@ def refuse_reason(
             f"another process says that it is node {they}, on a copy of its data directory: stop "
             "one of the two, and never start a node on a copy"
         )
+    if (
+        previous is not None
+        and previous.data_id != theirs.data_id
+        and previous.member_since > max(theirs.member_since, membership.committed_index)
+    ):
+        # Else the two would take turns here, each breaking off the other's connections.
+        return f"node {they} was replaced, and another one has its number by now: stop it"
     if theirs.member_since > membership.committed_index:
         # Later ones of this node that are not committed don't count: they follow one that is out
         # of date, so they never will be.
