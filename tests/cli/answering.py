@@ -60,7 +60,6 @@ def status(node: int, address: str, *members: MemberStatus, **changes: object) -
         peer_address="",
         cluster_id="c",
         data_id=f"data-{node}",
-        has_joined=False,
         pid=1,
         connections=1,
         version="0",

@@ -85,7 +85,6 @@ STATUS: dict[str, Any] = {
     "peer_address": "127.0.0.1:2",
     "cluster_id": "cluster",
     "data_id": "data-1",
-    "has_joined": False,
     "pid": 4000,
     "connections": 1,
     "version": "1.2.3",

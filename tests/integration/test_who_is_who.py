@@ -174,6 +174,23 @@ def test_nor_one_that_leads(machines: Machines) -> None:
     assert refusal.startswith(f"member 1 runs, at {one.client} and with other data: ")
 
 
+def test_a_node_of_a_former_cluster_of_the_same_id_is_not_let_in(machines: Machines) -> None:
+    """To Raft its log may look like the leader's: same indexes, same terms, other entries."""
+    (one,) = machines.found(1)
+    joined = machines.new(2)
+    machines.join(joined)
+    one.kill()
+    joined.kill()
+    one.lose_data()
+    one.start("--initialize=c", f"--member=1={one.peer},{one.client}")
+    machines.wait_until_serving([one])
+    joined.start(f"--join={one.client}")
+    machines.wait_until_up(joined)
+    refusal = machines.member_fails("add", joined.client, status=1, servers=[one])
+    assert refusal.startswith(f"node 2 at {joined.client} has a history of its own: ")
+    assert machines.members([one]) == {1: True}
+
+
 def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:
     one, two, three = machines.found(3)
     three.stop()

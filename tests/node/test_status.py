@@ -126,7 +126,6 @@ def test_the_status_of_each_node(cluster: Cluster) -> None:
             "peer_address": f"peer:{server.me}",
             "cluster_id": "cluster",
             "data_id": "",
-            "has_joined": False,
             "pid": 4000 + server.me,
             "connections": 2 if server in (leader, first) else 1,  # who asks counts
             "version": "1.2.3",

@@ -222,6 +222,19 @@ def test_an_empty_log_is_refused() -> None:
     unchanged(disk, "is empty, so there is nothing to save", lambda: recover(disk))
 
 
+def test_a_second_recovery_elsewhere_is_refused_and_so_is_a_look_at_it() -> None:
+    disk = MemoryDisk()
+    survivor(disk)
+    recover(disk)
+    other = msgspec.structs.replace(NEW, peer_address="127.0.0.1:1", data_id="data-10")
+    for act in (
+        lambda: make_new_cluster(disk, cluster_id="new", member=other),
+        lambda: examine_survivor(disk, ME, cluster_id="new", member=other),
+    ):
+        unchanged(disk, "a recovery with the addresses", act)
+    assert examine_survivor(disk, ME, cluster_id="new", member=NEW).last_index == 7
+
+
 def test_another_nodes_directory_is_refused() -> None:
     disk = MemoryDisk()
     survivor(disk)

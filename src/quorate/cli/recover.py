@@ -78,12 +78,13 @@ def recover(
         )
     try:
         with DirectoryDisk(data_dir) as disk:
+            member = None
             if cluster_id is not None and client is not None and peer is not None:
                 member = Member(NodeId(node), peer, client, secrets.token_hex(16))
                 if force_new_cluster:
                     _recover(disk, cluster_id, member, data_dir)
                     return
-            _show(examine_survivor(disk, NodeId(node), cluster_id=cluster_id))
+            _show(examine_survivor(disk, NodeId(node), cluster_id=cluster_id, member=member))
     except StorageError as error:
         raise CommandFailure(str(error)) from error
 

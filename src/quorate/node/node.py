@@ -78,7 +78,8 @@ class Node:
         durable: what its disk holds.
         settings: how it is to behave.
         info: what `status` reports besides.
-        peer_data_ids: which data directories other servers had when they were last heard.
+        peer_data_ids: which data directories the others that the cluster was started with had when
+            they were last heard.
         has_joined: its data directory was made when the cluster existed already, not with it.
         rng: for the election timeouts.
         now: in microseconds of a monotonic clock.
@@ -103,7 +104,6 @@ class Node:
         raft_state_bytes: int = 0,
     ) -> None:
         self._id = node
-        self._has_joined = has_joined
         self._is_leaving = False
         self._was_removed = False
         self._hopeless_at: int | None = None
@@ -355,7 +355,6 @@ class Node:
             peer_address=self._info.peer_address,
             cluster_id=self._info.cluster_id,
             data_id=self._info.data_id,
-            has_joined=self._has_joined,
             pid=self._info.pid,
             connections=self._gateway.connections,
             version=self._info.version,

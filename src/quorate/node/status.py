@@ -98,7 +98,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
         peer_address: where other nodes reach it.
         cluster_id: the cluster that it belongs to.
         data_id: of its data directory.
-        has_joined: whether that was made when the cluster existed already, not with it.
         pid: its process; 0 in a simulation.
         connections: how many clients are connected.
         version: of Quorate.
@@ -131,7 +130,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     peer_address: str
     cluster_id: str
     data_id: str
-    has_joined: bool
     pid: int
     connections: int
     version: str

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from quorate.raft.configuration import Configuration, Member, NodeId
+from quorate.raft.configuration import MAX_REMOVED, Configuration, Member, NodeId
 from quorate.raft.ready import DurableState
 from quorate.storage.disk import Disk
 from quorate.storage.errors import RecoveryError
@@ -49,13 +49,16 @@ class Survivor:
     warnings: tuple[str, ...]
 
 
-def examine_survivor(disk: Disk, node: NodeId, *, cluster_id: str | None = None) -> Survivor:
+def examine_survivor(
+    disk: Disk, node: NodeId, *, cluster_id: str | None = None, member: Member | None = None
+) -> Survivor:
     """See what the directory holds. Read-only.
 
     Args:
         disk: the directory.
         node: whose it is meant to be.
         cluster_id: what the new cluster is to be called, if that is known.
+        member: this node in it, if that is known too; see `make_new_cluster`.
 
     Raises:
         RecoveryError: it is another node's, or nothing that a cluster, or one with this id, could
@@ -64,7 +67,9 @@ def examine_survivor(disk: Disk, node: NodeId, *, cluster_id: str | None = None)
     """
     identity = _identity_of(disk, node)
     if cluster_id == identity.cluster_id:
-        _check_is_unfinished(disk, identity)
+        foundation = _check_is_unfinished(disk, identity)
+        if member is not None:
+            _check_is_as_before(disk, identity, foundation, member)
     return _examined(disk, identity)[0]
 
 
@@ -150,7 +155,8 @@ def _gone(identity: Identity, configuration: Configuration) -> tuple[str, ...]:
     """The data directories of the old cluster; none of them comes back."""
     old = {member.data_id for member in configuration.members} | {identity.data_id}
     old |= set(identity.peer_data_ids.values())
-    return (*configuration.removed, *sorted(old - {"", *configuration.removed}))
+    gone = (*configuration.removed, *sorted(old - {"", *configuration.removed}))
+    return gone[-MAX_REMOVED:]
 
 
 def _check_is_unfinished(disk: Disk, identity: Identity) -> Foundation:

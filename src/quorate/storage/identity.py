@@ -48,7 +48,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
             another one.
         boot: how often a node was started on this directory.
         members: the members that the cluster was started with; none if the node has joined later.
-        peer_data_ids: the `data_id` of each peer that was ever heard, when it was last heard.
+        peer_data_ids: the `data_id` of each peer that was ever heard, when it was last heard; of
+            those that the cluster was started with.
         foundation: how the cluster was made from the data of another one, if it was.
     """
 

@@ -152,7 +152,7 @@ class Store:
         self._log.remove_dead_segments()
 
     def known_data_id(self, peer: NodeId) -> str | None:
-        """The `data_id` that a peer is remembered with; None if it was never heard."""
+        """The `data_id` that a peer is remembered with; None if it is not."""
         return self.identity.peer_data_ids.get(peer)
 
     def remember_peer(self, node: NodeId, data_id: str) -> None:

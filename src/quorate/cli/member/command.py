@@ -268,11 +268,11 @@ async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
         )
     known = member_of(status, new.id)
     is_member = known is not None and known.data_id == new.data_id
-    if not new.has_joined and not is_member:
+    if (new.members or new.last_index > 0) and not is_member:
         raise CommandFailure(
-            f"node {new.id} at {server} has a history of its own: it was made with a cluster, "
-            "another one of the same id, or this one, and was removed from the cluster; "
-            f"{_START_EMPTY}"
+            f"node {new.id} at {server} has a history of its own: it belonged to another cluster "
+            "of the same id, or was removed from the cluster, or a leader has failed while it was "
+            f"being added; {_START_EMPTY}"
         )
     return new
 
@@ -280,26 +280,27 @@ async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
 async def _check_is_gone(leader: LeaderClient, new: NodeStatus) -> None:
     """Sees that the member which this node is to replace does not run.
 
-    Of one that has just ended the leader's last word is fresh too; so it counts whether another one
-    comes.
+    It is asked itself. As its address may lead nowhere from here, the leader's word counts too. Of
+    one that has just ended that is fresh; so it counts whether another one comes.
 
     Raises:
         CommandFailure: it does; so it is likely that the new node was started with a wrong id.
     """
     before: NodeStatus | None = None
+    present = member_of(await leader.status(), new.id)
+    answer = None
+    if present is not None and present.client_address:
+        answer = await leader.status_of(present.client_address)
     while True:
         status = await leader.status()
         former = member_of(status, new.id)
         if former is None or former.data_id == new.data_id:
             return
-        if former.is_in_touch is False:
+        answers = answer is not None and answer.data_id == former.data_id
+        if former.is_in_touch is False and not answers:
             return
-        silent_ms = former.silent_ms
-        if before is None or before.id != status.id:
-            before = status
-        heard = member_of(before, new.id)
-        was_silent_ms = heard.silent_ms if heard is not None else None
-        if silent_ms is None or (was_silent_ms is not None and silent_ms < was_silent_ms):
+        leads_itself = former.silent_ms is None
+        if answers or leads_itself or was_heard_of(new.id, before, status):
             raise CommandFailure(
                 f"member {new.id} runs, at {former.client_address} and with other data: if it is "
                 f"to be replaced, stop it first, or do it with --force; if not, start the node at "
@@ -307,6 +308,16 @@ async def _check_is_gone(leader: LeaderClient, new: NodeStatus) -> None:
             )
         before = status
         await leader.pause(f"it could not be seen whether the present member {new.id} runs")
+
+
+def was_heard_of(node: int, before: NodeStatus | None, now: NodeStatus) -> bool:
+    """Whether the leader has heard of it between two of its answers."""
+    if before is None or (before.id, before.term) != (now.id, now.term):
+        return False  # a new leader counts the silence from its election on
+    was, present = member_of(before, node), member_of(now, node)
+    if was is None or was.silent_ms is None or present is None or present.silent_ms is None:
+        return False
+    return present.silent_ms <= was.silent_ms
 
 
 async def _let_in(leader: LeaderClient, new: NodeStatus, *, learner: bool) -> NodeStatus:
