@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Cluster, Ledger, StartCluster
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 CLIENTS = 6
 KEYS = 4

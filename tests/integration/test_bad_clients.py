@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from quorate.raft.configuration import NodeId
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 MIB = 1024 * 1024
 

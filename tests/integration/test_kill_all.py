@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Cluster, Ledger, StartCluster
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 
 def kill_all_once(cluster: Cluster, ledger: Ledger, *, round_: int, rng: random.Random) -> str:

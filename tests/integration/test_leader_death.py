@@ -18,7 +18,7 @@ from quorate.runtime.ask import ask
 if TYPE_CHECKING:
     from tests.integration.conftest import Cluster, StartCluster
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 
 async def time_until_written(servers: list[str], value: bytes) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Ledger
     from tests.integration.machines import Machine, Machines
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 NewLedger = Callable[[], "Ledger"]
 

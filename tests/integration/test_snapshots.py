@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from quorate.raft.configuration import NodeId
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 MAX_RAFT_STATE = 40_000
 SERVE_OPTIONS = ("--max-raft-state", str(MAX_RAFT_STATE))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.load]
 
 ONLY = NodeId(1)
 MIB = 1024 * 1024
@@ -289,6 +289,25 @@ def test_a_leader_that_is_stopped_hands_over_though_a_client_keeps_it(tmp_path: 
         assert (end.node, end.reason[:13]) == (leader.id, "exit status 0")
         log = cluster.log_path(NodeId(leader.id)).read_text()
         assert "ending before all clients have what they wait for" in log
+
+
+def test_a_client_that_keeps_a_stopped_node_does_not_keep_the_others(
+    cluster: LocalCluster,
+) -> None:
+    """They go to another node, and would wait here for nothing."""
+    serve(cluster)
+    host, _, port = cluster.servers[0].rpartition(":")
+    with slow_client(cluster.servers[0]), socket.create_connection((host, int(port))) as idle:
+        idle.settimeout(20)
+        idle.sendall(b"PING\r\n")
+        assert idle.recv(100) == b"+PONG\r\n"
+        began = time.perf_counter()
+        os.kill(cluster.pid(ONLY), signal.SIGTERM)
+        assert idle.recv(100) == b""
+        assert time.perf_counter() - began < 6 * HAND_OVER_AFTER_S
+        assert cluster.running
+        os.kill(cluster.pid(ONLY), signal.SIGTERM)
+        the_end(cluster)
 
 
 @pytest.mark.parametrize(

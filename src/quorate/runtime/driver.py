@@ -160,6 +160,7 @@ class Driver:
         self._timer_us = 0
         self._stopped = False
         self._is_leaving = False
+        self._unfinished: set[int] = set()  # clients whose connections are to end
         self._awaited: tuple[Callable[[], bool], asyncio.Future[None]] | None = None
 
     def start(self) -> None:
@@ -176,7 +177,8 @@ class Driver:
         """Reads nothing more from clients, answers what was read, and hands leadership over.
 
         So whatever a client has sent that is not answered when its connection ends was never
-        looked at. It may take as long as a command may, and longer if a client does not read.
+        looked at. It may take as long as a command may, and longer if a client does not read; but
+        each connection ends as soon as its own commands are answered.
         """
         self._is_leaving = True
         self._node.leave()
@@ -187,9 +189,8 @@ class Driver:
             async with asyncio.timeout(HAND_OVER_AFTER_S):
                 await self._until(self._has_answered)
         await self._hand_over()
+        self._unfinished.update(self._clients)
         await self._until(lambda: self._has_answered() and not self._behind)
-        for client in list(self._clients.values()):
-            client.finish_when_sent()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
                 await self._until(lambda: not self._clients)
@@ -216,6 +217,8 @@ class Driver:
         """A client has connected; returns the connection's id."""
         connection = self._node.open_connection()
         self._clients[connection] = client
+        if self._is_leaving:
+            self._unfinished.add(connection)
         self._schedule_turn()
         return connection
 
@@ -264,6 +267,7 @@ class Driver:
         self._clients.pop(connection, None)
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
+        self._unfinished.discard(connection)
         self._drop_untaken(connection)
         self._schedule_turn()  # others may have waited for the room that he took up
 
@@ -360,6 +364,7 @@ class Driver:
         if self._stopped:
             return
         self._take_untaken()
+        self._finish_clients()
         self._report_unsent()
         while True:
             ready = self._node.take_ready(monotonic_us())
@@ -367,7 +372,8 @@ class Driver:
             self._send_replies(ready.replies)
             for connection in ready.closing:
                 if connection in self._clients:
-                    self._clients[connection].close_when_sent()
+                    client = self._clients[connection]
+                    client.finish_when_sent() if self._is_leaving else client.close_when_sent()
             for connection in ready.broken:
                 if connection in self._clients:
                     self._clients[connection].finish_when_sent()
@@ -385,6 +391,12 @@ class Driver:
             future, self._awaited = self._awaited[1], None
             if not future.done():
                 future.set_result(None)
+
+    def _finish_clients(self) -> None:
+        """Ends the connections that are to end, once what was read from them is answered."""
+        for connection in self._unfinished - self._untaken.keys():
+            self._node.finish_connection(connection)
+            self._unfinished.remove(connection)
 
     def _note_membership(self) -> None:
         raft, known = self._node.raft, self._membership
