@@ -44,16 +44,16 @@ class Members:
 
     def complete(self, now: int) -> None:
         """Puts the data ids into the configuration that are missing there, if this server leads."""
-        configuration = self._raft.configuration
-        if not self._raft.is_leader or all(member.data_id for member in configuration.members):
+        if not self._raft.is_leader:
             return
-        completed = configuration
+        completed = configuration = self._raft.configuration
         for member in configuration.members:
-            data_id = member.data_id or self._data_ids.get(member.id, "")
-            completed = completed.with_member(
-                Member(member.id, member.peer_address, member.client_address, data_id)
-            )
-        if completed != configuration:
+            data_id = "" if member.data_id else self._data_ids.get(member.id, "")
+            if data_id:
+                completed = completed.with_member(
+                    Member(member.id, member.peer_address, member.client_address, data_id)
+                )
+        if completed is not configuration:
             self._raft.change_configuration(completed, now)  # if not now, then with a later turn
 
     def execute(self, arguments: list[bytes], now: int, *, leader_address: str | None) -> None:
