@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## three real servers, killed and restarted under load, in h
 
 test: $(INSTALLED)  ## all tests but the long ones, in two stages
 	$(RUN) pytest -n logical --dist worksteal -m "not processes and not soak"
-	$(RUN) pytest -n 2 --dist loadgroup -m "processes and not soak"
+	$(RUN) pytest -n 3 --dist loadgroup -m "processes and not soak"
 
 lab: $(INSTALLED)  ## the course's tests in virtual time, with the course's own lines
 	$(VENV)/bin/quorate lab
@@ -51,8 +51,8 @@ clean:  ## forget .venv and everything else that was generated
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Real processes run after the rest: beside a simulation on every core, their 500 ms election
-# time-outs would measure the machine. Two at a time, for most of them wait. The docs tools stay out
-# of .venv: tests don't need them.
+# time-outs would measure the machine. Three at a time, for most of them wait. The docs tools stay
+# out of .venv: tests don't need them.
 
 $(INSTALLED): pyproject.toml constraints.txt scripts/bootstrap
 	@PYTHON="$(PYTHON)" scripts/bootstrap

@@ -14,7 +14,7 @@ settings.load_profile("day")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of real processes at most two files run side by side, and of those under load one.
+    """Of real processes some files run side by side, but of those under load one.
 
     Two that take all that there is would measure each other. The tests of a file may share nodes.
     """

@@ -18,7 +18,7 @@ import pytest
 
 from quorate.runtime.ask import ask_status
 from quorate.runtime.clerk import Clerk
-from quorate.runtime.local_ports import is_free
+from quorate.runtime.local_ports import reserve
 
 pytestmark = pytest.mark.processes
 
@@ -76,7 +76,7 @@ class Up:
 def base_port() -> int:
     """Ports from here on are free, and those for peers too."""
     for base in range(16_000 + os.getpid() % 4000, 30_000, 3):
-        if all(is_free(base + node) and is_free(base + 1000 + node) for node in range(3)):
+        if all(reserve(base + node) and reserve(base + 1000 + node) for node in range(3)):
             return base
     raise AssertionError("no ports are free")
 

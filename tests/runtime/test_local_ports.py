@@ -6,6 +6,9 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
+from quorate.runtime import local_ports
 from quorate.runtime.local_ports import LOOPBACK, free_ports, is_free
 
 
@@ -33,3 +36,13 @@ def test_looking_at_a_port_keeps_no_server_from_it() -> None:
                 socket.create_server((LOOPBACK, port)).close()
         finally:
             looking.kill()
+
+
+def test_who_draws_gets_other_ports_than_those_that_somebody_else_has_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also before they are used: servers of tests that ran side by side took each other's."""
+    choice = free_ports(10)
+    monkeypatch.setattr(local_ports, "_CHOICE", choice)
+    with pytest.raises(AssertionError):
+        free_ports(1)

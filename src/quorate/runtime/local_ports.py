@@ -3,6 +3,7 @@
 import random
 import socket
 import time
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
 
@@ -10,6 +11,8 @@ LOOPBACK = "127.0.0.1"
 # while a server is down, could otherwise sit on that server's port when it comes back.
 _CHOICE = range(15_000, 32_000)
 _POLL_S = 0.05
+_MAX_RESERVED = 64
+_reserved: deque[socket.socket] = deque()
 
 
 def is_free(port: int) -> bool:
@@ -38,13 +41,36 @@ def becomes_free(port: int, *, within_s: float) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now, drawn at random, so that others who do the same get others."""
+    """Ports that are free now, and reserved."""
     candidates = random.SystemRandom().sample(_CHOICE, len(_CHOICE))
     ports: list[int] = []
     for port in candidates:
         if len(ports) == count:
             break
-        if is_free(port):
+        if reserve(port):
             ports.append(port)
     assert len(ports) == count, "thousands of ports are in use"
     return ports
+
+
+def reserve(port: int) -> bool:
+    """Keeps a free port from everybody else who draws one, whether or not a server listens yet.
+
+    The last few dozens stay reserved as long as this process runs: by sockets for datagrams, whose
+    ports have nothing to do with those of connections, so no server is kept from listening there.
+
+    Returns:
+        False if it is not free, or was reserved before.
+    """
+    if not is_free(port):
+        return False
+    reservation = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        reservation.bind((LOOPBACK, port))
+    except OSError:
+        reservation.close()
+        return False
+    _reserved.append(reservation)
+    if len(_reserved) > _MAX_RESERVED:
+        _reserved.popleft().close()
+    return True
