@@ -144,6 +144,8 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
                 "FIRST_BACKOFF_S",
                 "LONGEST_BACKOFF_S",
                 "MAX_STRANGERS",
+                "UNACKNOWLEDGED_S",
+                "COPY_S",
             ],
         ),
         (complaints, ["COMPLAINT_PERIOD_S", "MAX_COMPLAINTS_PER_PERIOD"]),

@@ -191,13 +191,20 @@ def test_a_node_of_a_former_cluster_of_the_same_id_is_not_let_in(machines: Machi
     assert machines.members([one]) == {1: True}
 
 
-def test_a_copy_of_a_node_is_refused_and_the_node_stays(machines: Machines) -> None:
+@pytest.mark.parametrize("is_in_use", [False, True])
+def test_a_copy_of_a_node_is_refused_and_the_node_stays(
+    machines: Machines, *, is_in_use: bool
+) -> None:
     one, two, three = machines.found(3)
-    three.stop()
     copy = machines.new(3)
-    shutil.copytree(three.data_dir, copy.data_dir)
-    three.start()
-    machines.wait_until_following(three)
+    if is_in_use:
+        serves(three, "k")
+        shutil.copytree(three.data_dir, copy.data_dir)
+    else:
+        three.stop()
+        shutil.copytree(three.data_dir, copy.data_dir)
+        three.start()
+        machines.wait_until_following(three)
     copy.start()
     for machine in (copy, one, two):
         await_log(machine, "another process says that it is node 3", "on a copy of its data")

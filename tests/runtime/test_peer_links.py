@@ -331,22 +331,65 @@ def test_who_takes_over_a_number_is_called_though_the_former_one_still_runs(
     run_on_loop(test)
 
 
-def test_who_calls_from_elsewhere_is_called_there_though_its_former_process_still_runs(
-    members: tuple[Member, ...], run_on_loop: Run
+@pytest.fixture
+def two_lives(members: tuple[Member, ...]) -> tuple[Peer, Peer, Peer]:
+    """A server, and two lives of another one; the later one is elsewhere."""
+    both = members[:2]
+    one, former, later = Peer(ONE, both), Peer(TWO, both), Peer(TWO, both)
+    former.hello = msgspec.structs.replace(former.hello, life="the first")
+    later.address = members[2].peer_address
+    later.hello = msgspec.structs.replace(
+        former.hello, life="the second", boot=2, peer_address=later.address
+    )
+    return one, former, later
+
+
+def test_a_second_process_of_a_server_is_refused_until_the_first_one_has_ended(
+    two_lives: tuple[Peer, Peer, Peer], run_on_loop: Run
 ) -> None:
+    """It may run on a copy of the directory of a node in use, which looks like a restart."""
+
     async def test() -> None:
-        both = members[:2]
-        one, former, new = Peer(ONE, both), Peer(TWO, both), Peer(TWO, both)
-        former.hello = msgspec.structs.replace(former.hello, life="the first")
-        new.address = members[2].peer_address
-        new.hello = msgspec.structs.replace(
-            former.hello, life="the second", boot=2, peer_address=new.address
-        )
-        async with running(one, former):
-            await one.await_change(TWO, up=True)
-            await former.await_change(ONE, up=True)
-            async with running(new):
-                await hears(one.links, new)
+        one, former, later = two_lives
+        async with running(one):
+            async with running(former):
+                await one.await_change(TWO, up=True)
+                await former.await_change(ONE, up=True)
+                await later.start()
+                await later.is_refused.wait()
+                assert "another process says that it is node 2" in later.troubles[ONE]
+                await hears(one.links, former)
+            await hears(one.links, later)
+            await later.stop()
+
+    run_on_loop(test)
+
+
+def test_a_second_process_that_was_there_too_long_is_never_taken_for_the_first_ones_next_life(
+    two_lives: tuple[Peer, Peer, Peer], run_on_loop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it took the place of the node itself when that is next restarted."""
+    monkeypatch.setattr(peer_links, "COPY_S", 0.2)
+    monkeypatch.setattr(peer_links, "LONGEST_BACKOFF_S", 0.1)
+
+    async def test() -> None:
+        one, former, copy = two_lives
+        async with running(one):
+            async with running(former):
+                await one.await_change(TWO, up=True)
+                await former.await_change(ONE, up=True)
+                await copy.start()
+                await copy.is_refused.wait()
+                await asyncio.sleep(0.3)
+                copy.is_refused.clear()
+                await copy.is_refused.wait()
+            await one.await_change(TWO, up=False)
+            copy.is_refused.clear()
+            await copy.is_refused.wait()
+            former.hello = msgspec.structs.replace(former.hello, life="the third", boot=2)
+            async with running(former):
+                await hears(one.links, former)
+            await copy.stop()
 
     run_on_loop(test)
 
@@ -683,9 +726,7 @@ def test_a_link_whose_other_end_is_silent_does_not_wait_for_tcp(
 
     async def test() -> None:
         one = Peer(ONE, members)
-        host, _, port = members[1].peer_address.rpartition(":")
-        with socket.create_server((host, int(port)), reuse_port=True) as listening:
-            listening.setblocking(False)
+        with listening_as(members[1]) as listening:
             loop = asyncio.get_running_loop()
             async with running(one):
                 accepted, _ = await loop.sock_accept(listening)
@@ -697,6 +738,41 @@ def test_a_link_whose_other_end_is_silent_does_not_wait_for_tcp(
                     one.links.send(TWO, [Forward(1, 1, bytes(8 * MIB))] * 8)
                     async with asyncio.timeout(20):
                         await one.await_change(TWO, up=False)
+
+    run_on_loop(test)
+
+
+TCP_REPAIR = 19  # `include/uapi/linux/tcp.h`
+
+
+def vanish(connection: socket.socket) -> None:
+    """Ends a connection as a loss of power does: not a word of it is sent."""
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        pytest.skip("connections cannot be made to vanish here: CAP_NET_ADMIN is missing")
+    connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there connections can vanish")
+def test_a_link_to_a_machine_that_has_failed_ends_though_nothing_is_sent_over_it(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    """Followers send each other nothing; and the node may be about to come back elsewhere."""
+
+    async def test() -> None:
+        one = Peer(ONE, members)
+        with listening_as(members[1]) as listening:
+            async with running(one):
+                loop = asyncio.get_running_loop()
+                accepted, _ = await loop.sock_accept(listening)
+                mine = PeerConnection(Peer(TWO, members).hello)
+                mine.receive(await loop.sock_recv(accepted, 4096))
+                await loop.sock_sendall(accepted, mine.greet())
+                await one.await_change(TWO, up=True)
+                vanish(accepted)
+                async with asyncio.timeout(5):
+                    await one.await_change(TWO, up=False)
 
     run_on_loop(test)
 

@@ -40,7 +40,12 @@ THEM = hello_of(2, 1)
 
 THREE_MEMBERS = configuration_of([1, 2, 3])
 MEMBERS = Membership(THREE_MEMBERS, 5, THREE_MEMBERS, 5)
-NEVER_MET: dict[str, Any] = {"membership": MEMBERS, "remembered_data_id": None, "previous": None}
+NEVER_MET: dict[str, Any] = {
+    "membership": MEMBERS,
+    "remembered_data_id": None,
+    "previous": None,
+    "previous_runs": False,
+}
 MET: dict[str, Any] = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
 
 
@@ -171,17 +176,31 @@ def test_a_change_under_way_does_not_keep_a_node_from_saying_since_when_it_is_a_
 
 
 @pytest.mark.parametrize(
-    ("boot", "life", "verdict"),
-    [(7, "a", "fine"), (7, "b", "refused"), (8, "b", "fine"), (6, "b", "refused")],
+    ("boot", "life", "previous_runs", "verdict"),
+    [
+        (7, "a", False, "fine"),
+        (7, "a", True, "fine"),
+        (7, "b", False, "refused"),
+        (8, "b", False, "fine"),
+        (8, "b", True, "refused"),
+        (6, "b", False, "refused"),
+    ],
 )
 def test_of_two_processes_on_copies_of_a_directory_one_is_refused(
-    boot: int, life: str, verdict: str
+    boot: int, life: str, *, previous_runs: bool, verdict: str
 ) -> None:
     previous = msgspec.structs.replace(THEM, life="a")
     theirs = msgspec.structs.replace(THEM, boot=boot, life=life)
-    text = refuse_reason(ME, theirs, **{**MET, "previous": previous})
+    how = {**MET, "previous": previous, "previous_runs": previous_runs}
+    text = refuse_reason(ME, theirs, **how)
     assert (text is not None) == (verdict == "refused")
-    assert text is None or "stop one of the two" in text
+    assert text is None or "stop the one that is refused" in text
+
+
+def test_who_takes_over_a_number_while_the_former_one_runs_is_no_copy_of_it() -> None:
+    previous = msgspec.structs.replace(THEM, life="a", data_id="the former disk")
+    how = {**MET, "previous": previous, "previous_runs": True}
+    assert refuse_reason(ME, msgspec.structs.replace(THEM, life="b"), **how) is None
 
 
 def test_who_answers_in_place_of_another_is_refused() -> None:

@@ -1,6 +1,7 @@
 """TCP keepalive: a connection whose other machine has vanished without a word ends some day.
 
-Otherwise nothing would ever tell: this server has nothing to send to a client that asks nothing.
+Otherwise nothing would ever tell: this server has nothing to send to a client that asks nothing,
+nor a follower to another one.
 """
 
 import socket
@@ -19,13 +20,25 @@ else:
     _IDLE = socket.TCP_KEEPIDLE
 
 
-def keep_alive(listening: socket.socket) -> None:
-    """Has every connection that this socket accepts from now on probed when it is silent.
+def keep_alive(
+    connection: socket.socket,
+    *,
+    idle_s: int = KEEPALIVE_IDLE_S,
+    interval_s: int = KEEPALIVE_INTERVAL_S,
+    probes: int = KEEPALIVE_PROBES,
+) -> None:
+    """Has a connection probed when it is silent, and ended when that is not answered.
 
-    Connections inherit that from the socket that accepts them (Linux, `tcp(7)`), so it costs
-    nothing when they come.
+    Connections inherit that from the socket that accepts them (Linux, `tcp(7)`): if it is set on a
+    listening one, it costs nothing when they come.
+
+    Args:
+        connection: the socket.
+        idle_s: a connection that was silent for so long is probed.
+        interval_s: the pause between two probes.
+        probes: so many without an answer end the connection.
     """
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    listening.setsockopt(socket.IPPROTO_TCP, _IDLE, KEEPALIVE_IDLE_S)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, _IDLE, idle_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)

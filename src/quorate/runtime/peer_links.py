@@ -13,10 +13,12 @@ connected to this server says that it is, and where the operator says that it ma
 
 import asyncio
 import contextlib
+import math
 import random
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import msgspec
@@ -26,6 +28,7 @@ from quorate.clerk.backoff import Backoff
 from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.runtime.complaints import Complaints
+from quorate.runtime.keepalive import keep_alive
 from quorate.wire.errors import PeerProtocolError, PeerRefusedError
 from quorate.wire.peer_hello import Hello, member_since, refuse_reason, was_removed
 from quorate.wire.peer_link import PeerConnection
@@ -39,10 +42,14 @@ HANDSHAKE_TIMEOUT_S = 5.0
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """Messages are dropped while a link has more than this to send."""
 UNACKNOWLEDGED_S = 5.0
-"""A connection is given up when the other machine has taken in nothing that was sent for so long.
+"""A connection is given up when the other machine has acknowledged nothing for so long.
 
 By itself TCP would try ever less often, and be heard again long after the network has come back.
+While there is nothing to send it is asked each second, so that a connection that is there means
+that the process at its other end is there too, or was so short a time ago.
 """
+COPY_S = 2 * UNACKNOWLEDGED_S
+"""After so long it is certain of two processes with one data id that both run."""
 DISMISSAL_S = 1.0
 """So long a server that was removed still gets answers to what it had sent before it knew."""
 MAX_STRANGERS = 16
@@ -146,10 +153,7 @@ class PeerProtocol(asyncio.Protocol):
             return
         # Now, for once the other side has reset the connection the kernel does not know any more.
         self._address = address[:2]
-        if sys.platform == "linux":  # others have no such limit for one connection
-            limit_ms = round(UNACKNOWLEDGED_S * 1000)
-            connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
+        _give_up_in_time(transport.get_extra_info("socket"))
         if self._mine.to is not None:
             transport.write(self._connection.greet())
 
@@ -236,6 +240,15 @@ class PeerProtocol(asyncio.Protocol):
         self.break_off(f"broken off: no hello came within {HANDSHAKE_TIMEOUT_S:g} s")
 
 
+@dataclass(slots=True)
+class _SecondLife:
+    """A process that came while another one was connected as the same server."""
+
+    life: str
+    since: float
+    is_copy: bool = False
+
+
 class PeerLinks:
     """All connections of one server to and from the others.
 
@@ -263,6 +276,7 @@ class PeerLinks:
         self._addresses: dict[NodeId, str] = {}
         self._given_addresses = given_addresses or {}
         self._accepted_hellos: dict[NodeId, Hello] = {}
+        self._second_lives: dict[NodeId, _SecondLife] = {}
         self._complaints = Complaints()
         self._rng = rng
         self._listener: Listener | None = None
@@ -349,13 +363,35 @@ class PeerLinks:
 
     def _refuse_reason(self, mine: Hello, theirs: Hello) -> str | None:
         remembered = self._known.known_data_id(theirs.sender)
+        previous = self._accepted_hellos.get(theirs.sender)
         return refuse_reason(
             mine,
             theirs,
             membership=self._membership,
             remembered_data_id=remembered,
-            previous=self._accepted_hellos.get(theirs.sender),
+            previous=previous,
+            previous_runs=previous is not None and self._is_second(theirs, previous),
         )
+
+    def _is_second(self, theirs: Hello, previous: Hello) -> bool:
+        """Whether the previous life of its server is connected yet.
+
+        Or was for so long while this one was here too that this is no later life, but a process on
+        a copy of the data directory, also when the previous life has ended.
+        """
+        if theirs.data_id != previous.data_id or theirs.life == previous.life:
+            return False
+        node, now = theirs.sender, asyncio.get_running_loop().time()
+        second = self._second_lives.get(node)
+        if second is None or second.life != theirs.life:
+            second = _SecondLife(theirs.life, now)
+        links = (self._incoming.get(node), self._outgoing.get(node))
+        hellos = [link.hello for link in links if link is not None]
+        if any(hello is not None and hello.life == previous.life for hello in hellos):
+            self._second_lives[node] = second
+            second.is_copy = now - second.since > COPY_S
+            return True
+        return second.is_copy
 
     def _was_removed(self, theirs: Hello) -> bool:
         if theirs.cluster_id != self._hello.cluster_id:
@@ -542,6 +578,14 @@ class PeerLinks:
     def _changed(self, peer: NodeId, *, up: bool) -> None:
         if self._listener is not None:
             self._listener.link_changed(peer, up=up)
+
+
+def _give_up_in_time(connection: socket.socket) -> None:
+    """Has the kernel end a connection whose other machine is silent."""
+    keep_alive(connection, idle_s=1, interval_s=1, probes=math.ceil(UNACKNOWLEDGED_S))
+    if sys.platform == "linux":  # others have no such limit for one connection
+        limit_ms = round(UNACKNOWLEDGED_S * 1000)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
 
 
 def _is_elsewhere(text: str) -> bool:

@@ -130,6 +130,7 @@ def refuse_reason(
     membership: Membership,
     remembered_data_id: str | None,
     previous: Hello | None,
+    previous_runs: bool,
 ) -> str | None:
     """Why `mine.sender` must not talk to `theirs.sender`, or None if it may.
 
@@ -150,6 +151,7 @@ def refuse_reason(
         remembered_data_id: the data directory that `theirs.sender` had when this node met it, if
             the cluster was started with that; None otherwise.
         previous: the last hello of `theirs.sender` that this process has accepted, if any.
+        previous_runs: whether the process that said it is known to run yet.
     """
     me, they = mine.sender, theirs.sender
     if theirs.version != mine.version:
@@ -181,11 +183,12 @@ def refuse_reason(
         previous is not None
         and previous.data_id == theirs.data_id
         and previous.life != theirs.life
-        and previous.boot >= theirs.boot
+        and (previous_runs or previous.boot >= theirs.boot)
     ):
         return (
             f"another process says that it is node {they}, on a copy of its data directory: stop "
-            "one of the two, and never start a node on a copy"
+            "the one that is refused, and never start a node on a copy. If there is only one, its "
+            "machine had failed, and it is let in within seconds"
         )
     if (
         previous is not None
