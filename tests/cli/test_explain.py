@@ -18,12 +18,11 @@ def member(
     is_in_touch: bool | None = None,
     data_id: str = "",
 ) -> MemberStatus:
-    return MemberStatus(
-        id=node,
+    """What one node says of another; by default it does not lead, and so knows little."""
+    return msgspec.structs.replace(
+        answering.member(node, f"127.0.0.1:700{node}"),
         votes=votes,
-        is_promoting=False,
         peer_address=f"127.0.0.1:800{node}",
-        client_address=f"127.0.0.1:700{node}",
         data_id=data_id,
         match_index=None if silent_ms is None else 10,
         silent_ms=silent_ms,
