@@ -74,11 +74,13 @@ class Answering:
         address: where it listens.
         says: what it answers to each question for its status, and `OK` to all else; while this is
             None it answers nothing.
+        ordered: all else that it was told.
     """
 
     def __init__(self) -> None:
         self.address = ""
         self.says: NodeStatus | None = None
+        self.ordered: list[bytes] = []
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -94,9 +96,11 @@ class Answering:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(ConnectionError):
             while data := await reader.read(4096):
+                is_status = data == _QUESTION
+                if not is_status:
+                    self.ordered.append(data)
                 if self.says is not None:
                     text = msgspec.json.encode(self.says)
-                    is_status = data == _QUESTION
                     writer.write(b"$%d\r\n%s\r\n" % (len(text), text) if is_status else b"+OK\r\n")
 
 

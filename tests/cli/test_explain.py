@@ -48,7 +48,7 @@ def status(node: int, role: str = "follower", **changes: object) -> NodeStatus:
 
 
 def leader(*others: MemberStatus, **changes: object) -> NodeStatus:
-    return status(1, "leader", members=(member(1), *others), **changes)
+    return status(1, "leader", members=(member(1, data_id="d"), *others), **changes)
 
 
 def in_touch(node: int, *, silent_ms: int = 10) -> MemberStatus:
@@ -227,7 +227,31 @@ STRANGE = no_link(3, "not a quorate server, it sent b'refused: it refuses'")
                 wiped(2, data_id="newer data of 2"),
             ],
             False,
-            ["there is no leader", "2 of the 3 voters answer"],
+            [
+                "there is no leader",
+                "2 of the 3 voters answer",
+                "node 2 at 127.0.0.1:7002 is no member yet: `quorate member add 127.0.0.1:7002`",
+                "node 2 at 127.0.0.1:7002 is no member yet: ",
+            ],
+        ),
+        (
+            [
+                leader(
+                    member(2, silent_ms=10, is_in_touch=True, data_id="data of 2"),
+                    data_id="d",
+                ),
+                status(1, client_address="127.0.0.1:9999", data_id="old", links=REFUSED),
+                status(2, data_id="data of 2"),
+                status(4, data_id="older", links=REFUSED),
+                wiped(5),
+            ],
+            True,
+            [
+                "node 1 leads term 5",
+                "node 1 at 127.0.0.1:9999 is no member any more: stop it",
+                "node 4 at 127.0.0.1:7004 is no member any more: stop it",
+                "node 5 at 127.0.0.1:7005 is no member yet: `quorate member add 127.0.0.1:7005`",
+            ],
         ),
         (
             [status(4, members=())],
@@ -251,6 +275,7 @@ STRANGE = no_link(3, "not a quorate server, it sent b'refused: it refuses'")
         "all others are wiped",
         "wiped before its data was known",
         "another node of a voter's number",
+        "strangers",
         "not let in yet",
     ],
 )

@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.cli.answering import answering, member, status
 
-from quorate.cli.errors import CommandFailure
+from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.member.leader import LeaderClient
 
 
@@ -38,6 +38,19 @@ def test_a_server_that_hangs_costs_its_time_once_and_not_at_each_step() -> None:
             for _ in range(10):
                 await client.status()
             assert time.perf_counter() - began < 1
+
+    asyncio.run(run())
+
+
+def test_a_server_that_hangs_leaves_time_for_the_order() -> None:
+    async def run() -> None:
+        async with answering(2) as (leads, hangs):
+            members = (member(1, leads.address), member(2, hangs.address))
+            leads.says = status(1, leads.address, *members, role="leader")
+            client = LeaderClient([leads.address, hangs.address], timeout_s=1)
+            with pytest.raises(CommandFailure, match="REMOVE 2 was not done within 1 s; it") as it:
+                await client.order(["REMOVE", 2], lambda _status: False)
+            assert it.value.status is ExitStatus.OUTCOME_UNKNOWN
 
     asyncio.run(run())
 

@@ -26,11 +26,12 @@ def in_shell(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_arguments_it_shows_its_help(quorate: Quorate) -> None:
-    ended = quorate()
+@pytest.mark.parametrize("group", [(), ("member",)])
+def test_without_a_command_it_shows_its_help(quorate: Quorate, group: tuple[str, ...]) -> None:
+    ended = quorate(*group)
     assert (ended.returncode, ended.stdout) == (2, b"")
     assert ended.stderr.startswith(b"Usage: quorate")
-    assert ended.stderr == quorate("--help").stdout
+    assert ended.stderr == quorate(*group, "--help").stdout
 
 
 @pytest.mark.parametrize("command", ["--help", STATUS])

@@ -242,6 +242,23 @@ def test_one_address_for_clients_and_peers() -> None:
     assert text.startswith("clients and servers cannot both connect to 127.0.0.1:7001")
 
 
+@pytest.mark.parametrize("option", ["--client", "--peer"])
+def test_who_joins_says_where_others_find_it(option: str) -> None:
+    own = {"--client": "127.0.0.1:7001", "--peer": "127.0.0.1:8001", option: "0.0.0.0:9"}
+    addresses = [f"{name}={address}" for name, address in own.items()]
+    arguments = ("--id=1", "--data-dir=d", *addresses, "--insecure")
+    text = refusal(*arguments, "--join=127.0.0.1:7002")
+    assert text.startswith(f"{option}: nobody else finds the node at 0.0.0.0:9: give it the addr")
+    assert server_config(options(*arguments)).node == 1, "who is a member already may listen there"
+
+
+def test_a_cluster_of_too_many_members() -> None:
+    members = [f"--member={n}=127.0.0.1:{8000 + n},127.0.0.1:{9000 + n}" for n in range(1, 66)]
+    text = refusal("--id=1", "--data-dir=d", "--initialize=c", *members)
+    assert text == "65 members are too many: 64 at most are possible"
+    server_config(options("--id=1", "--data-dir=d", "--initialize=c", *members[:-1]))
+
+
 def test_no_address_at_all() -> None:
     assert "give --client and --peer" in refusal("--id=1", "--data-dir=d")
 

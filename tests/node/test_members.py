@@ -64,6 +64,17 @@ def test_a_learner_stays_one_until_it_is_promoted(cluster: Cluster, client: Clie
     assert voters(cluster) == (1, 2, 3, 4)
 
 
+def test_who_is_to_vote_is_not_made_a_mere_learner(cluster: Cluster, client: Client) -> None:
+    cluster.add(4)
+    cluster.isolate(cluster[4].me)
+    assert ask(cluster, client, *ADD_FOUR) == "OK"
+    refusal = ask(cluster, client, *ADD_FOUR, "LEARNER")
+    assert refusal == (
+        "ERR member 4 is to vote as soon as it has caught up: if it is not to, `quorate member "
+        "remove 4` first"
+    )
+
+
 def test_a_member_is_removed(cluster: Cluster, client: Client) -> None:
     gone = cluster.followers[0].me
     assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", gone) == "OK"
@@ -83,6 +94,20 @@ def test_what_would_lose_the_quorum_is_refused_unless_forced(
     assert "--force" in refusal
     assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", alive.me, "FORCE") == "OK"
     assert len(voters(cluster)) == 2
+
+
+@pytest.mark.parametrize("command", ["REMOVE", "TRANSFER"])
+def test_who_was_cut_off_just_now_is_not_counted_on(
+    cluster: Cluster, client: Client, command: str
+) -> None:
+    """It was, for the election timeout after its last answer: then nothing could be written."""
+    dead, alive = cluster.followers
+    cluster.crash(dead)
+    cluster.leader.link_changed(dead.me, up=False)
+    about = alive.me if command == "REMOVE" else dead.me
+    assert f"{dead.me} cannot be reached" in ask(cluster, client, "QUORATE.MEMBER", command, about)
+    assert len(voters(cluster)) == 3
+    assert not cluster.leader.node.raft.is_transferring
 
 
 def test_the_dead_one_may_be_removed(cluster: Cluster, client: Client) -> None:
@@ -118,6 +143,10 @@ def test_two_changes_at_once_are_refused_for_now(cluster: Cluster, client: Clien
         (["ADD", 4, "peer:4", "client:4", "d", "VOTER"], "syntax"),
         (["ADD", 0, "peer:4", "client:4", "d"], "'0' is not the id of a node"),
         (["ADD", 4, "peer", "client:4", "d"], "bad server address 'peer'"),
+        (
+            ["ADDRESS", 3, "a..b:3", "client:3"],
+            "bad server address 'a..b:3': no host has such a name",
+        ),
         (["ADD", 4, "0.0.0.0:8", "client:4", "d"], "nobody else finds the node at 0.0.0.0:8"),
         (["ADDRESS", 3, "peer:3", "[::]:7"], "nobody else finds the node at [::]:7"),
         (["ADDRESS", 3, "peer:3", "[::0]:7"], "nobody else finds the node at [::0]:7"),
@@ -257,9 +286,9 @@ def test_leadership_is_not_handed_over_to_who_is_gone(cluster: Cluster, client: 
     assert not cluster.leader.node.raft.is_transferring, "writes would wait"
 
 
-def test_leadership_is_not_handed_over_to_who_is_far_behind_until_it_has_caught_up(
-    new_cluster: type[Cluster],
-) -> None:
+@pytest.fixture
+def one_is_far_behind(new_cluster: type[Cluster]) -> Cluster:
+    """Its first follower was away, and its snapshot is on the way until `release`."""
     cluster = new_cluster(snapshots=SnapshotSettings(max_raft_state=8192))
     cluster.run_until_led()
     client, behind = cluster.leader.connect(), cluster.followers[0]
@@ -269,6 +298,30 @@ def test_leadership_is_not_handed_over_to_who_is_far_behind_until_it_has_caught_
     cluster.holds = lambda packet: isinstance(packet.message, InstallSnapshot)
     cluster.cut.clear()
     cluster.run(SECOND // 10)
+    return cluster
+
+
+def test_nobody_is_removed_without_whom_who_is_far_behind_is_needed(
+    one_is_far_behind: Cluster,
+) -> None:
+    """Nothing could be written before it has the snapshot."""
+    cluster = one_is_far_behind
+    client, (behind, other) = cluster.leader.connect(), cluster.followers
+    refusal = ask(cluster, client, "QUORATE.MEMBER", "REMOVE", other.me)
+    assert refusal == (
+        f"TRYAGAIN not now: voter {behind.me} is being brought up, and is needed without member "
+        f"{other.me}"
+    )
+    assert len(voters(cluster)) == 3
+    assert ask(cluster, client, "QUORATE.MEMBER", "REMOVE", behind.me) == "OK"
+    assert ask(cluster, client, "SET", "k", "v") == "OK"
+
+
+def test_leadership_is_not_handed_over_to_who_is_far_behind_until_it_has_caught_up(
+    one_is_far_behind: Cluster,
+) -> None:
+    cluster = one_is_far_behind
+    client, behind = cluster.leader.connect(), cluster.followers[0]
     refusal = ask(cluster, client, "QUORATE.MEMBER", "TRANSFER", behind.me)
     assert refusal == f"TRYAGAIN not now: node {behind.me} is being brought up"
     assert not cluster.leader.node.raft.is_transferring, "writes would wait"

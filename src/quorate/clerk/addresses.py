@@ -26,7 +26,8 @@ def parse_address(text: str) -> Address:
     """Takes `HOST:PORT` apart; an IPv6 host stands in brackets.
 
     Raises:
-        ValueError: it is not of that form; the text says what is right.
+        ValueError: it is not of that form, or no look-up of names would take the host; the text
+            says what is right.
     """
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
@@ -37,7 +38,25 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"bad server address {text!r}: {_FORM}")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise ValueError(f"bad server address {text!r}: the port is 1 to 65535; {_FORM}")
+    try:
+        host.encode("idna")  # as the look-up does
+    except UnicodeError as error:
+        raise ValueError(
+            f"bad server address {text!r}: no host has such a name; {_FORM}"
+        ) from error
     return Address(host, int(port))
+
+
+def check_is_found(text: str) -> None:
+    """Sees that other servers and clients can find a server by its address.
+
+    Raises:
+        ValueError: it is no address, or one that stands for all of its machine's.
+    """
+    if parse_address(text).is_everywhere:
+        raise ValueError(
+            f"nobody else finds the node at {text}: give it the address of its machine"
+        )
 
 
 def parse_servers(servers: str | Iterable[str]) -> tuple[str, ...]:

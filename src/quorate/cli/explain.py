@@ -68,7 +68,9 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
         )
         return [text], False
     if leader is not None and _has_majority(leader):
-        return [*_of_leader(leader), *_of_nodes(statuses)], True
+        members = [status for status in statuses if _is_member(status, newest)]
+        strangers = [_about_stranger(status) for status in statuses if status not in members]
+        return [*_of_leader(leader), *_of_nodes(members), *strangers], True
     return _without_leader(newest, statuses, leader), False
 
 
@@ -119,10 +121,11 @@ def _without_leader(
     newest: NodeStatus, statuses: Sequence[NodeStatus], leader: NodeStatus | None
 ) -> list[str]:
     voters = {member.id: member for member in newest.members if member.votes}
-    wiped = [s for s in statuses if s.id in voters and not _is_itself(s, voters[s.id])]
-    others = [status for status in statuses if status not in wiped]
-    here = {status.id: status for status in others if status.id in voters}
-    lost = {status.id: status for status in wiped if status.id not in here}
+    members = [status for status in statuses if _is_member(status, newest)]
+    strangers = [status for status in statuses if status not in members]
+    here = {status.id: status for status in members if status.id in voters}
+    lost = {s.id: s for s in strangers if s.id in voters and s.id not in here}
+    others = [status for status in strangers if status.id not in lost]
     gone = [member for member in voters.values() if member.id not in here | lost]
     needed = len(voters) // 2 + 1
     lines = [
@@ -144,7 +147,7 @@ def _without_leader(
         lines.append(
             "if a majority is lost for ever, `quorate recover` makes a new cluster of what is left"
         )
-        return lines + _of_nodes(others)
+        return lines + _of_nodes(members) + [_about_stranger(status) for status in others]
     for status in lost.values():
         rejoin = f"`quorate member rejoin {status.client_address}`"
         lines.append(_about_lost_data(status))
@@ -153,7 +156,7 @@ def _without_leader(
     for status in here.values():
         lines += _why_not_leader(status, best)
     lines.append(f"{len(here)} of the {len(voters)} voters answer: ask again in a second")
-    return lines + _of_nodes(others)
+    return lines + _of_nodes(members) + [_about_stranger(status) for status in others]
 
 
 def _is_itself(status: NodeStatus, member: MemberStatus) -> bool:
@@ -162,6 +165,22 @@ def _is_itself(status: NodeStatus, member: MemberStatus) -> bool:
     As long as nobody knows the member's data id: who was there from the beginning knows members.
     """
     return status.data_id == member.data_id if member.data_id else bool(status.members)
+
+
+def _is_member(status: NodeStatus, newest: NodeStatus) -> bool:
+    member = next((member for member in newest.members if member.id == status.id), None)
+    return member is not None and _is_itself(status, member)
+
+
+def _about_stranger(status: NodeStatus) -> str:
+    """Of one that is no member; that of its number, if there is one, is another one."""
+    node = f"node {status.id} at {status.client_address}"
+    if status.members:
+        return f"{node} is no member any more: stop it"
+    return (
+        f"{node} is no member yet: `quorate member add {status.client_address}`, or `rejoin` if it "
+        "is to replace the member of that number"
+    )
 
 
 def _about_lost_data(status: NodeStatus) -> str:
@@ -191,7 +210,7 @@ def _why_not_leader(status: NodeStatus, best: NodeStatus) -> list[str]:
 
 
 def _of_nodes(statuses: Sequence[NodeStatus]) -> list[str]:
-    """What single nodes have trouble with, but for what the leader has told of."""
+    """What single members have trouble with; the leader's links are told of with its followers."""
     answered = {status.id for status in statuses}
     return [
         f"node {status.id} does not reach node {link.to}, which answers here: {link.trouble}"

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from quorate.cli.errors import CommandFailure, ExitStatus
+from quorate.cli.parameters import show_help_without_command
 
 _COMMANDS = {
     "serve": "quorate.cli.serve",
@@ -59,9 +60,7 @@ class _LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """A replicated key/value store on Raft: strongly consistent, exactly once, durable."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(ExitStatus.USAGE)
+    show_help_without_command(ctx)
 
 
 def main() -> NoReturn:

@@ -9,6 +9,14 @@ from typing import Any, ClassVar
 import click
 
 from quorate.clerk.addresses import parse_servers
+from quorate.cli.errors import ExitStatus
+
+
+def show_help_without_command(ctx: click.Context) -> None:
+    """Ends a group of commands with its help if none of them was given."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitStatus.USAGE)
 
 
 class Seconds(click.FloatRange):

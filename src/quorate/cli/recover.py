@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from quorate.clerk.addresses import parse_address
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Directory
 from quorate.cli.serve_options import (
     ConfigError,
-    check_address,
     check_cluster_id,
+    check_is_own,
     is_loopback,
 )
 from quorate.cli.tables import print_plain_table
@@ -94,19 +93,11 @@ def _check(cluster_id: str | None, client: str | None, peer: str | None) -> None
         check_cluster_id(cluster_id, "--cluster-id")
     for name, address in (("--client", client), ("--peer", peer)):
         if address is not None:
-            check_address(address, name)
-            _check_is_found(address, name)
+            check_is_own(name, address)
     if client is not None and client == peer:
         raise ConfigError(
             f"clients and servers cannot both connect to {client}: give --client and --peer "
             "different ports"
-        )
-
-
-def _check_is_found(address: str, name: str) -> None:
-    if parse_address(address).is_everywhere:
-        raise ConfigError(
-            f"nobody else finds the node at {address}: give {name} the address of its machine"
         )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from quorate.clerk.addresses import parse_address
+from quorate.clerk.addresses import check_is_found, parse_address
 from quorate.node.limits import NodeLimits
 from quorate.node.settings import NodeSettings
-from quorate.raft.configuration import MAX_NODE_ID, Member, NodeId
+from quorate.raft.configuration import MAX_MEMBERS, MAX_NODE_ID, Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime.server import ServerConfig
@@ -68,6 +68,9 @@ def server_config(options: ServeOptions) -> ServerConfig:
             f"clients and servers cannot both connect to {client}: give --client and --peer "
             "different ports"
         )
+    if options.join:
+        check_is_own("--client", client)
+        check_is_own("--peer", peer)
     if not options.insecure:
         _check_is_loopback("--client", client)
         _check_is_loopback("--peer", peer)
@@ -157,6 +160,10 @@ def _check_new_cluster(cluster_id: str, members: tuple[Member, ...]) -> None:
     check_cluster_id(cluster_id, "--initialize")
     if not members:
         raise ConfigError("--initialize needs the members of the new cluster: give each --member")
+    if len(members) > MAX_MEMBERS:
+        raise ConfigError(
+            f"{len(members)} members are too many: {MAX_MEMBERS} at most are possible"
+        )
 
 
 # ---------------------------------------------------------------------- addresses
@@ -192,16 +199,27 @@ def _own_addresses(options: ServeOptions, members: tuple[Member, ...]) -> tuple[
 
 
 def check_address(text: str, where: str) -> None:
-    """Refuses what is no address, or what no look-up of names would take.
+    """Refuses what is no address.
 
     Raises:
         ConfigError: it names where the address comes from.
     """
     try:
-        host, _ = parse_address(text)
-        host.encode("idna")
+        parse_address(text)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def check_is_own(name: str, address: str) -> None:
+    """Refuses an address at which the members would not find the node that is to be one of them.
+
+    Raises:
+        ConfigError: it names the option.
+    """
+    try:
+        check_is_found(address)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def is_loopback(address: str) -> bool:

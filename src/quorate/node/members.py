@@ -2,7 +2,7 @@
 
 Only the leader executes them, each as one entry of the log, and answers as soon as that is
 appended: whether it has been committed is seen in the status of the leader. A command that is
-repeated because its answer was lost does no harm.
+repeated because its answer was lost does no harm, though there may be no such member any more.
 
 And what the leader does by itself: the members that a cluster is started with are known by their
 addresses only. As soon as each has said which data directory it has, that goes into the
@@ -11,7 +11,7 @@ configuration, so that all servers agree on it.
 
 from collections.abc import Mapping
 
-from quorate.clerk.addresses import parse_address
+from quorate.clerk.addresses import check_is_found
 from quorate.node.requests import CommandError, printable
 from quorate.raft.configuration import (
     MAX_NODE_ID,
@@ -114,6 +114,11 @@ class Members:
     def _with_added(self, member: Member, *, promote: bool) -> Configuration:
         configuration = self._raft.configuration
         if configuration.member(member.id) == member:  # it was added before
+            if member.id in configuration.promoting and not promote:
+                raise CommandError(
+                    f"member {member.id} is to vote as soon as it has caught up: if it is not to, "
+                    f"`quorate member remove {member.id}` first"
+                )
             is_learner = not configuration.is_voter(member.id)
             return self._with_promoting(member.id) if promote and is_learner else configuration
         self._check_addresses(member)
@@ -162,19 +167,23 @@ class Members:
     def _check_quorum(self, configuration: Configuration, gone: NodeId) -> None:
         """Refuses what would leave a cluster that can commit nothing."""
         followers = self._raft.followers
-        silent = [
-            node
-            for node in configuration.voter_ids
-            if node in followers and not followers[node].is_in_touch
-        ]
-        in_touch = len(configuration.voters) - len(silent)
-        if in_touch < configuration.majority:
+        others = {node: followers[node] for node in configuration.voter_ids if node in followers}
+        silent = [node for node, follower in others.items() if not follower.is_in_touch]
+        unable = [node for node, follower in others.items() if not follower.is_able]
+        count = len(configuration.voters)
+        if count - len(silent) < configuration.majority:
             raise CommandError(
-                f"without member {gone}, {configuration.majority} of "
-                f"{len(configuration.voters)} voters would be needed, but "
+                f"without member {gone}, {configuration.majority} of {count} voters would be "
+                "needed, but "
                 f"{', '.join(map(str, silent))} cannot be reached: nothing could be written any "
                 "more. Remove those instead, or bring them back. If you know that they are "
                 "about to come back, force it with `quorate member remove --force`"
+            )
+        if count - len(unable) < configuration.majority:
+            names = ", ".join(map(str, unable))
+            raise CommandError(
+                f"not now: voter {names} is being brought up, and is needed without member {gone}",
+                code="TRYAGAIN",
             )
 
     # ------------------------------------------------------------------ leadership
@@ -228,11 +237,7 @@ def _node_id(argument: bytes) -> NodeId:
 def _address(argument: bytes) -> str:
     text = printable(argument, _MAX_TEXT_BYTES)
     try:
-        address = parse_address(text)
+        check_is_found(text)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if address.is_everywhere:
-        raise CommandError(
-            f"nobody else finds the node at {text}: start it with an address of its own"
-        )
     return text

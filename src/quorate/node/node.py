@@ -178,7 +178,11 @@ class Node:
         self._is_leaving = True
 
     def transfer_leadership(self, now: int) -> bool:
-        """Hands leadership over to whoever is best suited; False if there is nobody, or no need."""
+        """Begins to hand leadership over to whoever is best suited.
+
+        Returns:
+            False if there is nobody, if this server does not lead, or if it does so already.
+        """
         successor = self.raft.successor(now)
         return successor is not None and self.raft.transfer_leadership(successor, now)
 

@@ -32,7 +32,8 @@ class MemberStatus(msgspec.Struct, frozen=True):
         match_index: up to where its log is known to be as the leader's; None if this node does not
             lead, or is the member itself.
         silent_ms: for how long it has answered nothing; None likewise.
-        is_in_touch: whether that is less than the leader's election timeout; None likewise.
+        is_in_touch: whether that is less than the leader's election timeout, and its link was not
+            lost since; None likewise.
     """
 
     id: int

@@ -143,11 +143,10 @@ class Leader:
             None,
         )
 
-    def hears(self, node: NodeId, now: int) -> bool:
-        """Whether a server has answered within the last election timeout."""
-        if node == self._me:
-            return True
-        return now - self.progress[node].last_contact_at < self._settings.election_timeout_us
+    def _is_in_touch(self, progress: Progress, now: int) -> bool:
+        """Whether it has answered within the last election timeout, and was not cut off since."""
+        silent_us = now - progress.last_contact_at
+        return silent_us < self._settings.election_timeout_us and not progress.is_cut_off
 
     def followers(self, now: int) -> dict[NodeId, FollowerState]:
         """What is known of each other member."""
@@ -155,19 +154,20 @@ class Leader:
             node: FollowerState(
                 match_index=progress.match_index,
                 silent_us=now - progress.last_contact_at,
-                is_in_touch=self.hears(node, now),
-                is_far_behind=progress.is_far_behind,
+                is_in_touch=self._is_in_touch(progress, now),
+                is_far_behind=progress.is_far_behind or progress.needed_index > 0,
             )
             for node, progress in self.progress.items()
         }
 
     def successor(self, now: int) -> NodeId | None:
-        """The other voter that could lead best: one in touch, with the longest log."""
-        voters = [node for node in self._configuration.voter_ids if node != self._me]
-        in_touch = [
-            node for node in voters if self.hears(node, now) and not self.progress[node].is_cut_off
+        """The other voter that could lead best: of those that are able, with the longest log."""
+        able = [
+            node
+            for node, follower in self.followers(now).items()
+            if self._configuration.is_voter(node) and follower.is_able
         ]
-        return max(in_touch, key=self.match_index_of, default=None)
+        return max(able, key=self.match_index_of, default=None)
 
     # ------------------------------------------------------------------ handing over (§3.10)
 

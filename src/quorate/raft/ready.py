@@ -151,14 +151,19 @@ class FollowerState(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         match_index: its log is known to be durable and equal to the leader's up to here.
         silent_us: for how long it has answered nothing.
-        is_in_touch: whether that is less than an election timeout.
-        is_far_behind: it gets a snapshot, or much of the log.
+        is_in_touch: whether that is less than an election timeout, and its link was not lost since.
+        is_far_behind: it gets a snapshot, or has lost its own, or gets much of the log.
     """
 
     match_index: int
     silent_us: int
     is_in_touch: bool
     is_far_behind: bool
+
+    @property
+    def is_able(self) -> bool:
+        """Whether it could take over at once, and what is written can count on it."""
+        return self.is_in_touch and not self.is_far_behind
 
 
 class Ready(msgspec.Struct, frozen=True):

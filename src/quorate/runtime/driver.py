@@ -201,8 +201,9 @@ class Driver:
 
     async def _hand_over(self) -> None:
         """Has another server lead, as long as there is one that could."""
-        while self._node.transfer_leadership(monotonic_us()):
-            await self._until(lambda: not self._node.raft.is_transferring)
+        raft = self._node.raft
+        while raft.is_transferring or self._node.transfer_leadership(monotonic_us()):
+            await self._until(lambda: not raft.is_transferring)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Waits for the turn after which this is so."""

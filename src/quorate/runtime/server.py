@@ -242,8 +242,8 @@ async def _leave(driver: Driver, stop: _Stop, *, timeout_s: float) -> None:
 def longest_leave_s(settings: NodeSettings) -> float:
     """How long a server that is asked to end does so in order at most; then it ends as it is.
 
-    Every command is answered within its time. Leadership may be handed over twice, before and
-    after, and each attempt lasts an election timeout at most.
+    Every command is answered within its time. Leadership is handed over before and after that: an
+    election timeout is allowed for each, as much as one attempt lasts at most.
     """
     return (settings.limits.command_timeout_us + 2 * settings.raft.election_timeout_us) / 1e6
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from quorate.clerk.addresses import parse_address
-from quorate.cli.errors import CommandFailure
+from quorate.clerk.addresses import check_is_found
+from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.member.leader import LeaderClient, member_of
-from quorate.cli.parameters import Seconds, servers_option
+from quorate.cli.parameters import Seconds, servers_option, show_help_without_command
 from quorate.cli.tables import Row, print_plain_table, print_rich_table
 from quorate.node.status import MemberStatus, NodeStatus
 
@@ -43,15 +43,17 @@ def _address_argument(name: str, metavar: str) -> Callable[[_Command], _Command]
 
 def _parse_address(_ctx: click.Context, _parameter: click.Parameter, text: str) -> str:
     try:
-        parse_address(text)
+        check_is_found(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     return text
 
 
-@click.group()
-def member() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def member(ctx: click.Context) -> None:
     """Shows and changes the members of a cluster."""
+    show_help_without_command(ctx)
 
 
 # --------------------------------------------------------------------- looking
@@ -140,7 +142,9 @@ def remove(node: int, force: bool, servers: tuple[str, ...], timeout: float) -> 
         leader = LeaderClient(servers, timeout_s=timeout)
         status = await leader.status()
         if member_of(status, node) is None:
-            raise CommandFailure(f"there is no member {node}: see `quorate member list`")
+            raise CommandFailure(
+                f"there is no member {node}: see `quorate member list`", ExitStatus.NOT_EXECUTED
+            )
         await _remove(leader, node, force=force)
         return f"node {node} is no member any more: stop it, if it runs"
 
@@ -274,7 +278,26 @@ async def _newcomer(server: str, leader: LeaderClient) -> NodeStatus:
             "of the same id, or was removed from the cluster, or a leader has failed while it was "
             f"being added; {_START_EMPTY}"
         )
+    _check_addresses(new, status)
     return new
+
+
+def _check_addresses(new: NodeStatus, status: NodeStatus) -> None:
+    """Sees that the leader will take the addresses in: a member is removed for it first."""
+    mine = {new.client_address, new.peer_address}
+    for address in sorted(mine):
+        try:
+            check_is_found(address)
+        except ValueError as error:
+            raise CommandFailure(f"node {new.id}: {error}", ExitStatus.NOT_EXECUTED) from error
+    for other in status.members:
+        shared = mine & {other.client_address, other.peer_address}
+        if other.id != new.id and shared:
+            raise CommandFailure(
+                f"member {other.id} has the address {shared.pop()}, and so has node {new.id}: "
+                "each needs its own",
+                ExitStatus.NOT_EXECUTED,
+            )
 
 
 async def _check_is_gone(leader: LeaderClient, new: NodeStatus) -> None:
@@ -355,5 +378,9 @@ def _watcher(node: int) -> Callable[[NodeStatus], None]:
 
 
 def _report(work: Coroutine[None, None, str]) -> None:
-    text = asyncio.run(work)
-    click.echo(f"{_CLEAR_LINE if sys.stdout.isatty() else ''}{text}")
+    try:
+        text = asyncio.run(work)
+    finally:
+        if sys.stdout.isatty():  # over what the watcher has shown
+            click.echo(_CLEAR_LINE, nl=False)
+    click.echo(text)

@@ -36,8 +36,11 @@ class LeaderClient:
         self._timeout_s = timeout_s
         self._give_up_at = asyncio.get_running_loop().time() + timeout_s
 
-    async def status(self) -> NodeStatus:
+    async def status(self, *, complaint: str = "") -> NodeStatus:
         """The leader's status, as soon as there is a leader.
+
+        Args:
+            complaint: what to say if the time is over; by default, that there is no leader.
 
         Raises:
             CommandFailure: none is found in time, or the servers belong to several clusters.
@@ -49,9 +52,11 @@ class LeaderClient:
             if leader is not None:
                 self._leader = leader.client_address
                 return leader
-            await self.pause(
-                f"no leader was found among {', '.join(self._servers)}: `quorate explain` says why"
-            )
+            nobody = f"no leader was found among {', '.join(self._servers)}"
+            if complaint:
+                await self.pause(complaint, ExitStatus.OUTCOME_UNKNOWN)
+            else:
+                await self.pause(f"{nobody}: `quorate explain` says why")
 
     async def status_of(self, server: str) -> NodeStatus | None:
         """What one server says of itself; None if it does not answer soon."""
@@ -88,28 +93,29 @@ class LeaderClient:
             CommandFailure: the leader refuses, or it takes too long.
         """
         is_taken = False
+        complaint = (
+            f"{' '.join(map(str, words))} was not done within {self._timeout_s:g} s; it may yet "
+            "be: see `quorate member list`"
+        )
         while True:
-            status = await self.status()
+            status = await self.status(complaint=complaint if is_taken else "")
             watch(status)
             if is_done(status):
                 return status
             # What was taken may have been lost with its leader; then it is not under way any more.
             if not is_taken or status.configuration_is_committed:
                 is_taken = await self._give(status.client_address, words) or is_taken
-            await self.pause(
-                f"{' '.join(map(str, words))} was not done within {self._timeout_s:g} s; it may "
-                "yet be: see `quorate member list`"
-            )
+            await self.pause(complaint, ExitStatus.OUTCOME_UNKNOWN)
 
-    async def pause(self, complaint: str) -> None:
+    async def pause(self, complaint: str, status: ExitStatus = ExitStatus.FAILED) -> None:
         """Waits a little before the next question.
 
         Raises:
-            CommandFailure: the time is over; it says so with this complaint.
+            CommandFailure: the time is over; it says so with this complaint and status.
         """
         await asyncio.sleep(min(_PAUSE_S, self._remaining_s))
         if self._remaining_s == 0:
-            raise CommandFailure(complaint)
+            raise CommandFailure(complaint, status)
 
     async def _give(self, leader: str, words: Sequence[str | int]) -> bool:
         encoded = [str(word).encode() for word in words]
@@ -135,8 +141,8 @@ class LeaderClient:
 
     @property
     def _patience_s(self) -> float:
-        """How long to wait for one answer."""
-        return min(_ANSWER_TIMEOUT_S, self._remaining_s)
+        """How long to wait for one answer, so that some time is left if there is none."""
+        return min(_ANSWER_TIMEOUT_S, self._remaining_s / 2)
 
 
 def member_of(status: NodeStatus, node: int) -> MemberStatus | None:
