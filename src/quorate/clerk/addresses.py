@@ -26,8 +26,7 @@ def parse_address(text: str) -> Address:
     """Takes `HOST:PORT` apart; an IPv6 host stands in brackets.
 
     Raises:
-        ValueError: it is not of that form, or no look-up of names would take the host; the text
-            says what is right.
+        ValueError: it is not of that form; the text says what is right.
     """
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
@@ -38,13 +37,23 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"bad server address {text!r}: {_FORM}")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise ValueError(f"bad server address {text!r}: the port is 1 to 65535; {_FORM}")
+    return Address(host, int(port))
+
+
+def parse_resolvable_address(text: str) -> Address:
+    """As `parse_address`, but refuses hosts that no look-up of names takes either.
+
+    Raises:
+        ValueError: the text says what is right.
+    """
+    address = parse_address(text)
     try:
-        host.encode("idna")  # as the look-up does
+        address.host.encode("idna")  # as the look-up does
     except UnicodeError as error:
         raise ValueError(
             f"bad server address {text!r}: no host has such a name; {_FORM}"
         ) from error
-    return Address(host, int(port))
+    return address
 
 
 def check_is_found(text: str) -> None:
@@ -53,7 +62,7 @@ def check_is_found(text: str) -> None:
     Raises:
         ValueError: it is no address, or one that stands for all of its machine's.
     """
-    if parse_address(text).is_everywhere:
+    if parse_resolvable_address(text).is_everywhere:
         raise ValueError(
             f"nobody else finds the node at {text}: give it the address of its machine"
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from quorate.clerk.addresses import check_is_found, parse_address
+from quorate.clerk.addresses import check_is_found, parse_address, parse_resolvable_address
 from quorate.node.limits import NodeLimits
 from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import MAX_MEMBERS, MAX_NODE_ID, Member, NodeId
@@ -199,13 +199,13 @@ def _own_addresses(options: ServeOptions, members: tuple[Member, ...]) -> tuple[
 
 
 def check_address(text: str, where: str) -> None:
-    """Refuses what is no address.
+    """Refuses what is no address, or what no look-up of names would take.
 
     Raises:
         ConfigError: it names where the address comes from.
     """
     try:
-        parse_address(text)
+        parse_resolvable_address(text)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
 

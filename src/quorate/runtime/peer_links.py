@@ -528,9 +528,9 @@ class PeerLinks:
             on_accepted=self._outgoing_accepted,
             on_lost=self._outgoing_lost,
         )
+        host, port = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
-            host, port = parse_address(address)
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 await loop.create_connection(lambda: protocol, host, port)
         except OSError as error:  # a time-out is one too; a name that does not resolve yet as well
