@@ -151,7 +151,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (complaints, ["COMPLAINT_PERIOD_S", "MAX_COMPLAINTS_PER_PERIOD"]),
         (keepalive, ["KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_PROBES"]),
         (server, ["BACKLOG", "OTHER_FILES"]),
-        (driver, ["CLIENT_TIME_US", "SLICE_BYTES"]),
+        (driver, ["CLIENT_TIME_US", "REPLY_TIME_US", "SLICE_BYTES"]),
         (log_writer, ["SLOW_SYNC_S", "QUICK_WRITES", "RETRY_PREPARATION_S"]),
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),
         (peer_hello, ["MAX_HELLO_BYTES"]),

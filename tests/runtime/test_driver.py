@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from quorate.node.limits import NodeLimits
+from quorate.runtime import driver
 from quorate.runtime.driver import SLICE_BYTES
 from quorate.runtime.log_writer import SLOW_SYNC_S
 from quorate.storage.errors import DiskFailedError, DiskFullError, StorageError
@@ -247,6 +248,44 @@ def test_floods_of_requests_are_taken_in_by_turns(new_server: NewServer, run_on_
                 flood.close()
             assert slowest < (time.perf_counter() - flood_began) / 4
             writer.close()
+
+    run_on_loop(test)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_long_replies_that_wait_for_their_turn_come_in_order_and_before_the_end(
+    new_server: NewServer, run_on_loop: Run, monkeypatch: pytest.MonkeyPatch, *, ends: bool
+) -> None:
+    """All at once they kept a node from its peers for a third of a second."""
+    monkeypatch.setattr(driver, "REPLY_TIME_US", 0)
+    turns = 0
+    turn = driver.Driver._turn  # noqa: SLF001
+
+    def counted(self: driver.Driver) -> None:
+        nonlocal turns
+        turns += 1
+        turn(self)
+
+    async def test() -> None:
+        async with new_server() as server:
+            value = b"x" * 100_000
+            clients = [await serving(server) for _ in range(10)]
+            _, writer = clients[0]
+            writer.write(encode_command("SET", "large", value))
+            await clients[0][0].readline()
+            requests = encode_command("GET", "large") + b"PING\r\n" + encode_command("GET", "k")
+            monkeypatch.setattr(driver.Driver, "_turn", counted)
+            for _, writer in clients:
+                writer.write(requests * 3)
+                if ends:
+                    writer.write(b"QUIT\r\n")
+            expected = (b"$100000\r\n%b\r\n+PONG\r\n$1\r\nv\r\n" % value) * 3
+            for reader, writer in clients:
+                assert await reader.readexactly(len(expected)) == expected
+                if ends:
+                    assert await reader.read() == b"+OK\r\n"
+                writer.close()
+            assert turns > len(clients), "no turn sends more than one when its time is over"
 
     run_on_loop(test)
 

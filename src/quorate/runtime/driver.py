@@ -4,8 +4,9 @@ Everything that arrives in one turn of the event loop is fed to the node first; 
 drains it once: messages out, one write to the log, replies out. So what arrives together costs
 one round, one write and one sync.
 
-Clients may send more than that: what would take too long waits for the next turn, so that no
-flood of requests keeps a node from its peers for as long as an election timeout.
+Clients may send or ask for more than that: what would take too long waits for the next turn, so
+that no flood of requests or of replies keeps a node from its peers for as long as an election
+timeout.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from quorate.node.node import Node, NodeReady
@@ -30,6 +32,10 @@ SLICE_BYTES = 4 * 1024
 
 What is left when the time is over goes by slices too, one of each client in turn.
 """
+REPLY_TIME_US = 20_000
+"""How long one turn sends long replies to clients; those that are left wait for the next turn."""
+LONG_REPLY_BYTES = 4 * 1024
+"""Longer replies are long."""
 READ_BYTES = 256 * 1024
 """So much is read from a client at a time, before any limit is looked at."""
 MAX_UNTAKEN_BYTES = 16 * 1024 * 1024
@@ -74,6 +80,19 @@ class ClientConnection(Protocol):
 
     def resume_reading(self) -> None:
         """Goes on reading from the client."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A client for whom there was no time in the turn that had a long reply for him.
+
+    Attributes:
+        replies: that one, and those behind it.
+        end: what ends his connection afterwards, if it is to end.
+    """
+
+    replies: list[bytes] = field(default_factory=list)
+    end: Callable[[], None] | None = None
 
 
 class Peers(Protocol):
@@ -161,6 +180,7 @@ class Driver:
         self._stopped = False
         self._is_leaving = False
         self._unfinished: set[int] = set()  # clients whose connections are to end
+        self._waiting: dict[int, _Waiting] = {}  # for whom a long reply waits
         self._awaited: tuple[Callable[[], bool], asyncio.Future[None]] | None = None
 
     def start(self) -> None:
@@ -197,7 +217,7 @@ class Driver:
         await self._hand_over()  # it may have been elected meanwhile
 
     def _has_answered(self) -> bool:
-        return self._node.is_idle and not self._untaken
+        return self._node.is_idle and not self._untaken and not self._waiting
 
     async def _hand_over(self) -> None:
         """Has another server lead, as long as there is one that could."""
@@ -268,6 +288,7 @@ class Driver:
         self._clients.pop(connection, None)
         self._behind.pop(connection, None)
         self._paused.pop(connection, None)
+        self._waiting.pop(connection, None)
         self._unfinished.discard(connection)
         self._drop_untaken(connection)
         self._schedule_turn()  # others may have waited for the room that he took up
@@ -374,10 +395,12 @@ class Driver:
             for connection in ready.closing:
                 if connection in self._clients:
                     client = self._clients[connection]
-                    client.finish_when_sent() if self._is_leaving else client.close_when_sent()
+                    end = client.finish_when_sent if self._is_leaving else client.close_when_sent
+                    self._end_after_replies(connection, end)
             for connection in ready.broken:
                 if connection in self._clients:
-                    self._clients[connection].finish_when_sent()
+                    client = self._clients[connection]
+                    self._end_after_replies(connection, client.finish_when_sent)
             self._give_up(ready.given_up)
             self._serve_snapshots(ready)
             if ready.write is None or not self._log.write(ready.write):
@@ -408,12 +431,50 @@ class Driver:
             self._peers.members_changed(self._membership)
 
     def _send_replies(self, replies: list[tuple[int, bytes]]) -> None:
-        """Sends replies, and keeps none of them until the last is sent: there may be many long."""
+        """Sends replies, and keeps none of them until the last is sent: there may be many long.
+
+        The long ones for as long as there is time. To the node those that wait are what their
+        clients' sockets have not taken.
+        """
+        until = monotonic_us() + REPLY_TIME_US
+        for connection in list(self._waiting):
+            self._send_waiting(connection)
+            if monotonic_us() >= until:
+                break
         replies.reverse()
         while replies:
             connection, data = replies.pop()
-            if connection in self._clients:
-                self._clients[connection].send(data)
+            if connection not in self._clients:
+                continue
+            waiting = self._waiting.get(connection)
+            if waiting is None:
+                if len(data) <= LONG_REPLY_BYTES or monotonic_us() < until:
+                    self._clients[connection].send(data)
+                    continue
+                waiting = self._waiting[connection] = _Waiting()
+            waiting.replies.append(data)
+            size = sum(map(len, waiting.replies))
+            self._node.client_unsent(connection, size, monotonic_us())
+        if self._waiting:
+            self._schedule_turn()
+
+    def _send_waiting(self, connection: int) -> None:
+        """Sends the replies that wait for a client, if there are any."""
+        waiting = self._waiting.pop(connection, None)
+        if waiting is not None:
+            client = self._clients[connection]
+            for data in waiting.replies:
+                client.send(data)
+            self.client_unsent(connection, client.unsent_bytes)
+            if waiting.end is not None:
+                waiting.end()
+
+    def _end_after_replies(self, connection: int, end: Callable[[], None]) -> None:
+        waiting = self._waiting.get(connection)
+        if waiting is None:
+            end()
+        else:
+            waiting.end = end
 
     def _serve_snapshots(self, ready: NodeReady) -> None:
         if ready.snapshot_part is not None:
@@ -489,6 +550,7 @@ class Driver:
         for connection in connections:
             self._behind.pop(connection, None)
             self._paused.pop(connection, None)
+            self._waiting.pop(connection, None)
             self._drop_untaken(connection)
         for client in clients:
             client.abort()
