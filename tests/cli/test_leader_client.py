@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.cli.answering import answering, member, status
@@ -27,12 +29,18 @@ def test_when_the_only_given_server_dies_it_goes_on_with_the_members_it_told_of(
     asyncio.run(run())
 
 
+@contextlib.asynccontextmanager
+async def one_of_two_hangs(*, timeout_s: float) -> AsyncIterator[LeaderClient]:
+    """A client of two servers; one leads, and the other one never answers."""
+    async with answering(2) as (leads, hangs):
+        members = (member(1, leads.address), member(2, hangs.address))
+        leads.says = status(1, leads.address, *members, role="leader")
+        yield LeaderClient([leads.address, hangs.address], timeout_s=timeout_s)
+
+
 def test_a_server_that_hangs_costs_its_time_once_and_not_at_each_step() -> None:
     async def run() -> None:
-        async with answering(2) as (leads, hangs):
-            members = (member(1, leads.address), member(2, hangs.address))
-            leads.says = status(1, leads.address, *members, role="leader")
-            client = LeaderClient([leads.address, hangs.address], timeout_s=20)
+        async with one_of_two_hangs(timeout_s=20) as client:
             await client.status()
             began = time.perf_counter()
             for _ in range(10):
@@ -44,10 +52,7 @@ def test_a_server_that_hangs_costs_its_time_once_and_not_at_each_step() -> None:
 
 def test_a_server_that_hangs_leaves_time_for_the_order() -> None:
     async def run() -> None:
-        async with answering(2) as (leads, hangs):
-            members = (member(1, leads.address), member(2, hangs.address))
-            leads.says = status(1, leads.address, *members, role="leader")
-            client = LeaderClient([leads.address, hangs.address], timeout_s=1)
+        async with one_of_two_hangs(timeout_s=1) as client:
             with pytest.raises(CommandFailure, match="REMOVE 2 was not done within 1 s; it") as it:
                 await client.order(["REMOVE", 2], lambda _status: False)
             assert it.value.status is ExitStatus.OUTCOME_UNKNOWN

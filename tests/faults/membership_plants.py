@@ -110,7 +110,7 @@ def a_server_that_has_lost_its_data_is_let_in(patches: pytest.MonkeyPatch) -> No
         membership: Membership,
         remembered_data_id: str | None,
         previous: Hello | None,
-        previous_runs: bool,
+        is_second: bool,
     ) -> str | None:
         reason = refuse_reason(
             mine,
@@ -118,7 +118,7 @@ def a_server_that_has_lost_its_data_is_let_in(patches: pytest.MonkeyPatch) -> No
             membership=membership,
             remembered_data_id=remembered_data_id,
             previous=previous,
-            previous_runs=previous_runs,
+            is_second=is_second,
         )
         return None if reason is not None and "has lost its data" in reason else reason
 

@@ -344,6 +344,15 @@ def two_lives(members: tuple[Member, ...]) -> tuple[Peer, Peer, Peer]:
     return one, former, later
 
 
+@contextlib.asynccontextmanager
+async def linked(one: Peer, other: Peer) -> AsyncIterator[None]:
+    """The other one runs, and there are links in both directions."""
+    async with running(other):
+        await one.await_change(other.node, up=True)
+        await other.await_change(one.node, up=True)
+        yield
+
+
 def test_a_second_process_of_a_server_is_refused_until_the_first_one_has_ended(
     two_lives: tuple[Peer, Peer, Peer], run_on_loop: Run
 ) -> None:
@@ -352,9 +361,7 @@ def test_a_second_process_of_a_server_is_refused_until_the_first_one_has_ended(
     async def test() -> None:
         one, former, later = two_lives
         async with running(one):
-            async with running(former):
-                await one.await_change(TWO, up=True)
-                await former.await_change(ONE, up=True)
+            async with linked(one, former):
                 await later.start()
                 await later.is_refused.wait()
                 assert "another process says that it is node 2" in later.troubles[ONE]
@@ -375,9 +382,7 @@ def test_a_second_process_that_was_there_too_long_is_never_taken_for_the_first_o
     async def test() -> None:
         one, former, copy = two_lives
         async with running(one):
-            async with running(former):
-                await one.await_change(TWO, up=True)
-                await former.await_change(ONE, up=True)
+            async with linked(one, former):
                 await copy.start()
                 await copy.is_refused.wait()
                 await asyncio.sleep(0.3)

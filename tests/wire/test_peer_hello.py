@@ -44,7 +44,7 @@ NEVER_MET: dict[str, Any] = {
     "membership": MEMBERS,
     "remembered_data_id": None,
     "previous": None,
-    "previous_runs": False,
+    "is_second": False,
 }
 MET: dict[str, Any] = {**NEVER_MET, "remembered_data_id": "disk-of-2"}
 
@@ -176,7 +176,7 @@ def test_a_change_under_way_does_not_keep_a_node_from_saying_since_when_it_is_a_
 
 
 @pytest.mark.parametrize(
-    ("boot", "life", "previous_runs", "verdict"),
+    ("boot", "life", "is_second", "verdict"),
     [
         (7, "a", False, "fine"),
         (7, "a", True, "fine"),
@@ -187,11 +187,11 @@ def test_a_change_under_way_does_not_keep_a_node_from_saying_since_when_it_is_a_
     ],
 )
 def test_of_two_processes_on_copies_of_a_directory_one_is_refused(
-    boot: int, life: str, *, previous_runs: bool, verdict: str
+    boot: int, life: str, *, is_second: bool, verdict: str
 ) -> None:
     previous = msgspec.structs.replace(THEM, life="a")
     theirs = msgspec.structs.replace(THEM, boot=boot, life=life)
-    how = {**MET, "previous": previous, "previous_runs": previous_runs}
+    how = {**MET, "previous": previous, "is_second": is_second}
     text = refuse_reason(ME, theirs, **how)
     assert (text is not None) == (verdict == "refused")
     assert text is None or "stop the one that is refused" in text
@@ -199,7 +199,7 @@ def test_of_two_processes_on_copies_of_a_directory_one_is_refused(
 
 def test_who_takes_over_a_number_while_the_former_one_runs_is_no_copy_of_it() -> None:
     previous = msgspec.structs.replace(THEM, life="a", data_id="the former disk")
-    how = {**MET, "previous": previous, "previous_runs": True}
+    how = {**MET, "previous": previous, "is_second": True}
     assert refuse_reason(ME, msgspec.structs.replace(THEM, life="b"), **how) is None
 
 

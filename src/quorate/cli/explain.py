@@ -67,11 +67,11 @@ def explanation(statuses: Sequence[NodeStatus]) -> tuple[list[str], bool]:
             f"{newest.client_address}`, and give the addresses of that cluster's nodes here"
         )
         return [text], False
+    members = [status for status in statuses if _is_member(status, newest)]
+    strangers = [status for status in statuses if status not in members]
     if leader is not None and _has_majority(leader):
-        members = [status for status in statuses if _is_member(status, newest)]
-        strangers = [_about_stranger(status) for status in statuses if status not in members]
-        return [*_of_leader(leader), *_of_nodes(members), *strangers], True
-    return _without_leader(newest, statuses, leader), False
+        return [*_of_leader(leader), *_of_nodes(members), *map(_about_stranger, strangers)], True
+    return _without_leader(newest, members, strangers, leader), False
 
 
 # --------------------------------------------------------------------- with a leader
@@ -118,14 +118,16 @@ def _about_silence(member: MemberStatus, link: LinkStatus | None) -> list[str]:
 
 
 def _without_leader(
-    newest: NodeStatus, statuses: Sequence[NodeStatus], leader: NodeStatus | None
+    newest: NodeStatus,
+    members: Sequence[NodeStatus],
+    strangers: Sequence[NodeStatus],
+    leader: NodeStatus | None,
 ) -> list[str]:
     voters = {member.id: member for member in newest.members if member.votes}
-    members = [status for status in statuses if _is_member(status, newest)]
-    strangers = [status for status in statuses if status not in members]
     here = {status.id: status for status in members if status.id in voters}
     lost = {s.id: s for s in strangers if s.id in voters and s.id not in here}
-    others = [status for status in strangers if status.id not in lost]
+    about_nodes = _of_nodes(members)
+    about_nodes += [_about_stranger(status) for status in strangers if status.id not in lost]
     gone = [member for member in voters.values() if member.id not in here | lost]
     needed = len(voters) // 2 + 1
     lines = [
@@ -147,7 +149,7 @@ def _without_leader(
         lines.append(
             "if a majority is lost for ever, `quorate recover` makes a new cluster of what is left"
         )
-        return lines + _of_nodes(members) + [_about_stranger(status) for status in others]
+        return lines + about_nodes
     for status in lost.values():
         rejoin = f"`quorate member rejoin {status.client_address}`"
         lines.append(_about_lost_data(status))
@@ -156,7 +158,7 @@ def _without_leader(
     for status in here.values():
         lines += _why_not_leader(status, best)
     lines.append(f"{len(here)} of the {len(voters)} voters answer: ask again in a second")
-    return lines + _of_nodes(members) + [_about_stranger(status) for status in others]
+    return lines + about_nodes
 
 
 def _is_itself(status: NodeStatus, member: MemberStatus) -> bool:

@@ -11,7 +11,7 @@ from quorate.cli.parameters import Directory
 from quorate.cli.serve_options import (
     ConfigError,
     check_cluster_id,
-    check_is_own,
+    check_own_address,
     is_loopback,
 )
 from quorate.cli.tables import print_plain_table
@@ -93,7 +93,7 @@ def _check(cluster_id: str | None, client: str | None, peer: str | None) -> None
         check_cluster_id(cluster_id, "--cluster-id")
     for name, address in (("--client", client), ("--peer", peer)):
         if address is not None:
-            check_is_own(name, address)
+            check_own_address(address, name)
     if client is not None and client == peer:
         raise ConfigError(
             f"clients and servers cannot both connect to {client}: give --client and --peer "

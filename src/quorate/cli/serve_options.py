@@ -69,8 +69,8 @@ def server_config(options: ServeOptions) -> ServerConfig:
             "different ports"
         )
     if options.join:
-        check_is_own("--client", client)
-        check_is_own("--peer", peer)
+        check_own_address(client, "--client")
+        check_own_address(peer, "--peer")
     if not options.insecure:
         _check_is_loopback("--client", client)
         _check_is_loopback("--peer", peer)
@@ -210,16 +210,16 @@ def check_address(text: str, where: str) -> None:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def check_is_own(name: str, address: str) -> None:
+def check_own_address(text: str, where: str) -> None:
     """Refuses an address at which the members would not find the node that is to be one of them.
 
     Raises:
-        ConfigError: it names the option.
+        ConfigError: it names where the address comes from.
     """
     try:
-        check_is_found(address)
+        check_is_found(text)
     except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def is_loopback(address: str) -> bool:

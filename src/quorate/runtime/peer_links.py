@@ -370,14 +370,14 @@ class PeerLinks:
             membership=self._membership,
             remembered_data_id=remembered,
             previous=previous,
-            previous_runs=previous is not None and self._is_second(theirs, previous),
+            is_second=previous is not None and self._notes_second(theirs, previous),
         )
 
-    def _is_second(self, theirs: Hello, previous: Hello) -> bool:
-        """Whether the previous life of its server is connected yet.
+    def _notes_second(self, theirs: Hello, previous: Hello) -> bool:
+        """Whether this process runs beside the previous life of its server, which is connected.
 
-        Or was for so long while this one was here too that this is no later life, but a process on
-        a copy of the data directory, also when the previous life has ended.
+        That is noted, with the time. After `COPY_S` it is no later life, but a process on a copy of
+        the data directory, also when the previous life has ended.
         """
         if theirs.data_id != previous.data_id or theirs.life == previous.life:
             return False

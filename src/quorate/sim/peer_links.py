@@ -171,7 +171,7 @@ class PeerLinks:
             membership=self._membership,
             remembered_data_id=self._known.known_data_id(theirs.sender),
             previous=self._accepted_hellos.get(theirs.sender),
-            previous_runs=False,  # a server's former life has always ended
+            is_second=False,  # a server's former life has always ended
         )
 
     def _accepts(self, mine: Hello, theirs: Hello) -> bool:

@@ -130,7 +130,7 @@ def refuse_reason(
     membership: Membership,
     remembered_data_id: str | None,
     previous: Hello | None,
-    previous_runs: bool,
+    is_second: bool,
 ) -> str | None:
     """Why `mine.sender` must not talk to `theirs.sender`, or None if it may.
 
@@ -151,7 +151,7 @@ def refuse_reason(
         remembered_data_id: the data directory that `theirs.sender` had when this node met it, if
             the cluster was started with that; None otherwise.
         previous: the last hello of `theirs.sender` that this process has accepted, if any.
-        previous_runs: whether the process that said it is known to run yet.
+        is_second: `theirs` is of a process that was seen to run beside the one of `previous`.
     """
     me, they = mine.sender, theirs.sender
     if theirs.version != mine.version:
@@ -183,7 +183,7 @@ def refuse_reason(
         previous is not None
         and previous.data_id == theirs.data_id
         and previous.life != theirs.life
-        and (previous_runs or previous.boot >= theirs.boot)
+        and (is_second or previous.boot >= theirs.boot)
     ):
         return (
             f"another process says that it is node {they}, on a copy of its data directory: stop "

@@ -40,7 +40,8 @@ class LeaderClient:
         """The leader's status, as soon as there is a leader.
 
         Args:
-            complaint: what to say if the time is over; by default, that there is no leader.
+            complaint: what to say if the time is over, and it is not known what has become of an
+                order; by default, that there is no leader.
 
         Raises:
             CommandFailure: none is found in time, or the servers belong to several clusters.
@@ -52,10 +53,10 @@ class LeaderClient:
             if leader is not None:
                 self._leader = leader.client_address
                 return leader
-            nobody = f"no leader was found among {', '.join(self._servers)}"
             if complaint:
                 await self.pause(complaint, ExitStatus.OUTCOME_UNKNOWN)
             else:
+                nobody = f"no leader was found among {', '.join(self._servers)}"
                 await self.pause(f"{nobody}: `quorate explain` says why")
 
     async def status_of(self, server: str) -> NodeStatus | None:
