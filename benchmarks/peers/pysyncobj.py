@@ -31,7 +31,7 @@ class PySyncObj(System):
         program = str(Path(__file__).parent / "pysyncobj_node.py")
         for number, (me, client) in enumerate(zip(peers, ports[3:], strict=True)):
             others = ",".join(peer for peer in peers if peer != me)
-            command = [str(_PYTHON), program, me, others, str(client)]
+            command = [str(_PYTHON), "-I", program, me, others, str(client)]
             self._run(command, name=f"node-{number}")
         self._servers = [f"{LOOPBACK}:{port}" for port in ports[3:]]
         self._wait_until(self._has_leader)

@@ -45,7 +45,7 @@ class System(ABC):
     is_durable = True
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory = directory.absolute()
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @abstractmethod
@@ -135,7 +135,7 @@ def find_program(names: Sequence[str], hint: str) -> str:
     for name in names:
         found = shutil.which(name)
         if found is not None:
-            return found
+            return str(Path(found).absolute())
     raise PeerMissingError(hint)
 
 
