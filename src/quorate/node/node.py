@@ -306,6 +306,8 @@ class Node:
             if not wanted.reads and not self._replica.has_to_propose:
                 break
             self._replica.propose(now)
+            if not wanted.reads and not self._replica.has_outcomes:
+                break
         ready = self.raft.take_ready(now)
         return NodeReady(
             messages=ready.messages,

@@ -93,7 +93,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     @property
     def voter_ids(self) -> tuple[NodeId, ...]:
         """The ids of all voting members."""
-        return tuple(member.id for member in self.voters)
+        return tuple([member.id for member in self.voters])
 
     @property
     def majority(self) -> int:
@@ -110,7 +110,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
         With `value_of` = a server's `match_index` this is the index that is on a majority.
         """
-        descending = sorted((value_of(node) for node in self.voter_ids), reverse=True)
+        descending = sorted([value_of(member.id) for member in self.voters], reverse=True)
         return descending[self.majority - 1]
 
     # ------------------------------------------------------------------ members
@@ -122,7 +122,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
     def member(self, node: NodeId) -> Member | None:
         """The member with this id, if there is one."""
-        return next((member for member in self.members if member.id == node), None)
+        for member in self.members:
+            if member.id == node:
+                return member
+        return None
 
     def is_voter(self, node: NodeId) -> bool:
         """Whether it is a voting member."""

@@ -250,7 +250,8 @@ class Raft(ServerState):
                 self._become_follower()
         elif now >= self._role.election_deadline:
             self._stand_for_election()
-        self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
+        if self._remote.has_forwards:
+            self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
 
     def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
         """Takes in a message of another server.
@@ -293,14 +294,33 @@ class Raft(ServerState):
 
     # ------------------------------------------------------------------ what comes out
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether `take_events` or `take_ready` may give something out, apart from what time does.
+
+        Most of what a leader receives makes nothing due: an answer that others had made needless.
+        Whoever looks here first saves himself the rest.
+        """
+        role = self._role
+        return (
+            self._outbox.has_messages
+            or self._persistence.has_write
+            or self._delivery.is_due(self.commit_index)
+            or self._events.is_something
+            or self._incoming.has_received
+            or (role.has_to_send if isinstance(role, Leader) else self._remote.has_reads)
+        )
+
     def take_events(self, now: int) -> Events:
         """What has become known for the layer above; see `Events`."""
         self._observe(now)
         if isinstance(self._role, Leader):
             self._promote_learner(self._role)
-            self._serve_reads(self._role)
+            if self._role.reads.wait:
+                self._serve_reads(self._role)
             self._events.snapshot_wanted = self._role.take_wanted_index(self._delivery.index)
-        self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
+        if self._remote.has_forwards:
+            self._events.forward_outcomes.extend(self._remote.expire_forwards(self.leader, now))
         events, self._events = self._events, Events()
         if self.is_transferring:  # they wait for whoever leads then
             self._events.forwarded, events.forwarded = events.forwarded, []
@@ -458,15 +478,17 @@ class Raft(ServerState):
                 self._role.receive_snapshot_needed(sender, answer, self._now)
 
     def _advance_commit_index(self, leader: Leader) -> None:
-        self.commit_index = advanced_commit_index(
+        commit_index = advanced_commit_index(
             commit_index=self.commit_index,
             current_term=self.current_term,
             log=self._log,
             configuration=self.configuration,
             match_index_of=leader.match_index_of,
         )
-        if self.configuration_is_committed and not self._votes_in(self.configuration):
-            self._step_down_for_good(leader)
+        if commit_index > self.commit_index:
+            self.commit_index = commit_index
+            if self.configuration_is_committed and not self._votes_in(self.configuration):
+                self._step_down_for_good(leader)
 
     # ------------------------------------------------------------------ membership (§4)
 
@@ -601,5 +623,5 @@ class Raft(ServerState):
                 if not isinstance(self._role, Follower):
                     self._become_follower()
                 self._role.election_deadline = self._new_election_deadline()
-        elif self._settings.check_quorum and self._peers() and silent_for > timeout:
+        elif silent_for > timeout and self._settings.check_quorum and self._peers():
             self._become_follower()

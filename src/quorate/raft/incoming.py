@@ -32,6 +32,11 @@ class IncomingSnapshot:
         _, index, size = self._of
         return TransferProgress(index, self._next_offset, size)
 
+    @property
+    def has_received(self) -> bool:
+        """Whether there is a piece to be written that was not taken yet."""
+        return bool(self._received)
+
     def receive(self, sender: NodeId, request: InstallSnapshot) -> int | None:
         """Takes in a piece that a leader of the current term has sent.
 

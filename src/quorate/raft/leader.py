@@ -133,15 +133,10 @@ class Leader:
 
     def learner_to_promote(self, now: int) -> NodeId | None:
         """A learner whose log has caught up."""
-        limit_us = self._settings.election_timeout_us
-        return next(
-            (
-                node
-                for node, rounds in self._catching_up.items()
-                if rounds.has_caught_up(now, limit_us)
-            ),
-            None,
-        )
+        for node, rounds in self._catching_up.items():
+            if rounds.has_caught_up(now, self._settings.election_timeout_us):
+                return node
+        return None
 
     def _is_in_touch(self, progress: Progress, now: int) -> bool:
         """Whether it has answered within the last election timeout, and was not cut off since."""
@@ -203,6 +198,23 @@ class Leader:
             self.send_timeout_now(transfer.to)
 
     # ------------------------------------------------------------------ sending
+
+    @property
+    def has_to_send(self) -> bool:
+        """Whether `send_pending` may send something, apart from what time does, or reads wait."""
+        return bool(
+            self.reads.wait
+            or self.transfer is not None
+            or self._catching_up
+            or self._wanted_index
+            or any(map(self._is_to_send_to, self.progress.values()))
+        )
+
+    def _is_to_send_to(self, progress: Progress) -> bool:
+        if self._needs_snapshot(progress) or progress.last_sent_at is None:
+            return True
+        max_in_flight = self._settings.max_appends_in_flight
+        return self._may_lack_entries(progress) and progress.may_send(max_in_flight)
 
     def send_pending(self, commit_index: int, now: int) -> None:
         """Sends each follower what it lacks, as far as its window allows, or a heartbeat."""

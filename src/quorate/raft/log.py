@@ -38,6 +38,12 @@ class RaftLog:
         start: what the log begins after.
         snapshot: what was last compacted.
         entries: consecutive, beginning at `start.index + 1`.
+
+    Attributes:
+        start: what the log begins after.
+        snapshot: what was last compacted.
+        last_index: of the last entry; if there is none, of the one that the log begins after.
+        configuration: the latest one, committed or not.
     """
 
     def __init__(
@@ -45,6 +51,8 @@ class RaftLog:
     ) -> None:
         self.start = start
         self.snapshot = snapshot
+        self.last_index = start.index
+        self.configuration = snapshot.configuration
         self._entries: list[Entry] = []
         self._dropped: list[list[Entry]] = []
         # That of the snapshot, and those of the entries behind it, each with its index.
@@ -60,11 +68,6 @@ class RaftLog:
         return self.start.index + 1
 
     @property
-    def last_index(self) -> int:
-        """The index of the last entry; if there is none, of the one that the log begins after."""
-        return self.start.index + len(self._entries)
-
-    @property
     def last_term(self) -> int:
         """The term of the last entry."""
         return self._entries[-1].term if self._entries else self.start.term
@@ -73,11 +76,6 @@ class RaftLog:
     def last_time_ms(self) -> int:
         """The cluster time of the last entry, in milliseconds."""
         return self._entries[-1].time_ms if self._entries else self.snapshot.time_ms
-
-    @property
-    def configuration(self) -> Configuration:
-        """The latest configuration, committed or not."""
-        return self._configurations[-1][1]
 
     @property
     def configuration_index(self) -> int:
@@ -96,9 +94,10 @@ class RaftLog:
 
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`; None if the log does not know it."""
-        if self.first_index <= index <= self.last_index:
-            return self._entries[index - self.first_index].term
-        return self.start.term if index == self.start.index else None
+        position = index - self.start.index - 1
+        if 0 <= position < len(self._entries):
+            return self._entries[position].term
+        return self.start.term if position == -1 else None
 
     def first_index_of_term_at(self, index: int) -> int:
         """The first index that the log holds of the term of its entry at `index`."""
@@ -157,16 +156,20 @@ class RaftLog:
         assert entry.index == self.last_index + 1, "the log has no gaps"
         assert entry.term >= self.last_term, "terms in the log never decrease"
         self._entries.append(entry)
+        self.last_index = entry.index
         if entry.configuration is not None and entry.index > self.snapshot.index:
             self._configurations.append((entry.index, entry.configuration))
+            self.configuration = entry.configuration
 
     def truncate_from(self, index: int) -> None:
         """Forgets the entry at `index` and all that follow it."""
         assert self.first_index <= index <= self.last_index
         del self._entries[index - self.first_index :]
+        self.last_index = index - 1
         assert index > self.snapshot.index, "what a snapshot covers is committed"
         while self.configuration_index >= index:
             self._configurations.pop()
+        self.configuration = self._configurations[-1][1]
 
     def compact(self, snapshot: SnapshotMetadata, *, trailing_bytes: int) -> None:
         """Forgets what a snapshot covers, but for the last entries of it.
@@ -190,12 +193,14 @@ class RaftLog:
         else:
             self._drop(len(self._entries))
             self.start = LogStart(snapshot.index, snapshot.term)
+            self.last_index = snapshot.index
         self.snapshot = snapshot
         behind = [known for known in self._configurations if snapshot.index < known[0]]
         self._configurations = [
             (snapshot.index, snapshot.configuration),
             *(known for known in behind if known[0] <= self.last_index),
         ]
+        self.configuration = self._configurations[-1][1]
 
     def free_dropped(self) -> None:
         """Lets go of some of the entries that were dropped.

@@ -70,6 +70,11 @@ class Outbox:
             else:
                 self._later.append((promise, term, envelope))
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether there is something to send now."""
+        return bool(self._now or self._chunks)
+
     def take(self) -> list[Envelope]:
         """The messages to send now."""
         messages, self._now = self._now, []

@@ -134,14 +134,21 @@ class Persistence:
         """Whether the log begins on the disk where it begins here."""
         return self.log.start == self._written_start and self._start_write <= self._completed
 
+    @property
+    def has_write(self) -> bool:
+        """Whether there is something to write, and no write on its way."""
+        return self._issued == self._completed and (
+            self._first_unwritten <= self.log.last_index
+            or self._vote_write > self._issued
+            or self.log.start != self._written_start
+        )
+
     def take_write(self) -> LogWrite | None:
         """The next write; None if there is nothing to write or one is still on its way."""
-        if self._issued > self._completed:
+        if not self.has_write:
             return None
         has_entries = self._first_unwritten <= self.log.last_index
         start = None if self.log.start == self._written_start else self.log.start
-        if not has_entries and start is None and self._vote_write <= self._issued:
-            return None
         self._issued += 1
         if start is not None:
             self._start_write = self._issued

@@ -41,6 +41,11 @@ class ReadRounds:
         """The first request whose answer confirms the round under way."""
 
     @property
+    def wait(self) -> bool:
+        """Whether there are any, in this round or for the next."""
+        return bool(self._round or self._waiting)
+
+    @property
     def is_under_way(self) -> bool:
         """Whether a round waits for its majority."""
         return bool(self._round)

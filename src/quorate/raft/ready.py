@@ -203,3 +203,8 @@ class Events(msgspec.Struct):
     reads: list[ReadyRead] = msgspec.field(default_factory=list)
     forwarded: list[ForwardedProposal] = msgspec.field(default_factory=list)
     forward_outcomes: list[ForwardOutcome] = msgspec.field(default_factory=list)
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything in it; entries and snapshots come in when it is taken."""
+        return bool(self.reads or self.forwarded or self.forward_outcomes)

@@ -58,6 +58,11 @@ class RemoteCalls:
         """A read waits for a read index."""
         self._reads.append(ticket)
 
+    @property
+    def has_reads(self) -> bool:
+        """Whether any read waits."""
+        return bool(self._reads)
+
     def send_reads(self, leader: NodeId, term: int, now: int) -> None:
         """Asks the leader for all reads that wait, unless an earlier request is under way."""
         if not self._reads:
@@ -97,6 +102,11 @@ class RemoteCalls:
 
     # ------------------------------------------------------------------ forwarded proposals
 
+    @property
+    def has_forwards(self) -> bool:
+        """Whether any proposal waits for its answer."""
+        return bool(self._forwards)
+
     def forward(self, ticket: int, leader: NodeId, term: int, data: bytes, now: int) -> None:
         """Sends proposals to the leader."""
         request_id = self._outbox.take_id()
@@ -114,9 +124,10 @@ class RemoteCalls:
         return [ForwardAnswered(forwarded.ticket, answer.data)]
 
     def expire_forwards(self, leader: NodeId | None, now: int) -> list[ForwardOutcome]:
-        """Gives up what was sent to another leader than the present one, or too long ago."""
-        if not self._forwards:
-            return []
+        """Gives up what was sent to another leader than the present one, or too long ago.
+
+        Something waits.
+        """
         oldest = next(iter(self._forwards.values()))
         if oldest.leader != leader:
             return self.lose_forwards()

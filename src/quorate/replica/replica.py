@@ -281,6 +281,11 @@ class Replica(Generic[QueryT, ResultT]):
         """Whether something was submitted that `propose` would hand on now."""
         return bool(self._queue) and not self._raft.is_transferring
 
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether it is known already what has become of something."""
+        return bool(self._outcomes)
+
     def propose(self, now: int) -> None:
         """Hands what was submitted to the leader, be it this server or another.
 

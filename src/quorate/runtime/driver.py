@@ -300,7 +300,8 @@ class Driver:
         now = monotonic_us()
         for message in messages:
             self._node.receive(sender, message, now)
-        self._schedule_turn()
+        if self._node.raft.has_ready:
+            self._schedule_turn()
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         """A connection with another server, of either direction, was made or was lost."""
@@ -406,6 +407,8 @@ class Driver:
             if ready.write is None or not self._log.write(ready.write):
                 break
             self._persisted(ready.write.number)
+            if not self._node.raft.has_ready:
+                break
         self._clients_until_us = 0
         self._note_membership()
         self._leadership.note()
