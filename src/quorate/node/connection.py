@@ -61,6 +61,7 @@ class Connection:
         pending_bytes: what all that is not answered takes up.
         is_writable: whether the client's socket has taken all its replies; if not, nothing more is
             begun.
+        is_incomplete: whether the beginning of a request has come and not its end.
         closing: no more requests are taken; the connection ends when all is answered.
     """
 
@@ -75,6 +76,7 @@ class Connection:
         self.running: dict[type[Request | Immediate], int] = {Read: 0, Write: 0, Call: 0}
         self.pending_bytes = 0
         self.is_writable = True
+        self.is_incomplete = False
         self.closing = False
         self._limits = limits
         self._memory = memory
@@ -94,6 +96,11 @@ class Connection:
             or self.pending_bytes >= self._limits.connection_pending_bytes
             or (self._memory.is_full_of_requests and bool(self._slots))
         )
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there are replies that can be sent."""
+        return bool(self._output)
 
     @property
     def is_idle(self) -> bool:

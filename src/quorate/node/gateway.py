@@ -15,7 +15,7 @@ from quorate.codec.batch import Operation
 from quorate.kv.queries import Query, QueryResult
 from quorate.node.calls import Calls, PendingCall
 from quorate.node.client_memory import ClientMemory
-from quorate.node.commands import find_command
+from quorate.node.commands import CommandSpec, find_command
 from quorate.node.connection import Connection, Slot
 from quorate.node.connection_commands import NodeView, answer_locally
 from quorate.node.limits import NodeLimits
@@ -167,9 +167,14 @@ class Gateway:
     def is_congested(self, connection_id: int) -> bool:
         """Whether no more should be read from this client for now."""
         connection = self._connections.get(connection_id)
-        if connection is None or connection.closing:
-            return True
-        return self._has_enough(connection) or not self._memory.may_go_on(connection_id)
+        return connection is None or self._is_congested(connection)
+
+    def _is_congested(self, connection: Connection) -> bool:
+        return (
+            connection.closing
+            or self._has_enough(connection)
+            or not self._memory.may_go_on(connection.id)
+        )
 
     def _has_enough(self, connection: Connection) -> bool:
         """Whether what this client has sent already is to be answered first."""
@@ -177,20 +182,25 @@ class Gateway:
 
     # ------------------------------------------------------------------ requests
 
-    def receive(self, connection_id: int, data: bytes, now: int) -> None:
-        """Takes in a client's bytes."""
+    def receive(self, connection_id: int, data: bytes, now: int) -> bool:
+        """Takes in a client's bytes; returns `is_congested`."""
         connection = self._connections.get(connection_id)
         if connection is None or connection.closing or connection.last_words is not None:
-            return
+            return self.is_congested(connection_id)
         try:
             requests = connection.parser.receive(data)
         except ProtocolError as error:
             requests = error.requests
             connection.last_words = encode_error("ERR", str(error))
-        self._memory.incomplete(connection_id, connection.parser.kept_bytes, now)
+        kept_bytes = connection.parser.kept_bytes
+        if kept_bytes or connection.is_incomplete:
+            connection.is_incomplete = kept_bytes > 0
+            self._memory.incomplete(connection_id, kept_bytes, now)
         connection.unread.extend(requests)
-        self._dirty[connection_id] = connection
         self._advance(connection, now)
+        if connection.has_output or connection.closing:
+            self._dirty[connection_id] = connection
+        return self._is_congested(connection)
 
     def _advance(self, connection: Connection, now: int) -> None:
         """Looks at requests, as many as the connection's limits allow."""
@@ -206,17 +216,8 @@ class Gateway:
 
     def _take_request(self, connection: Connection, arguments: list[bytes], now: int) -> None:
         spec = find_command(arguments)
-        if spec.name == "quorate.member":
-            self._administer(arguments, now)
-            connection.answer(OK)
-            return
         if spec.understand is None:
-            immediate = answer_locally(spec, arguments, connection, self._view)
-            connection.answer(immediate.reply)
-            self._wants_snapshot |= immediate.wants_snapshot
-            if immediate.closes:
-                connection.unread.clear()
-                connection.closing = True
+            self._answer_at_once(connection, spec, arguments, now)
             return
         request = spec.understand(arguments, self._limits)
         size = pending_bytes(arguments)
@@ -229,6 +230,20 @@ class Gateway:
             self._begin(request, slot)
         else:
             connection.backlog.append((request, slot))
+
+    def _answer_at_once(
+        self, connection: Connection, spec: CommandSpec, arguments: list[bytes], now: int
+    ) -> None:
+        if spec.name == "quorate.member":
+            self._administer(arguments, now)
+            connection.answer(OK)
+            return
+        immediate = answer_locally(spec, arguments, connection, self._view)
+        connection.answer(immediate.reply)
+        self._wants_snapshot |= immediate.wants_snapshot
+        if immediate.closes:
+            connection.unread.clear()
+            connection.closing = True
 
     def _begin(self, request: Request, slot: Slot) -> None:
         slot.connection.begun(slot)
@@ -452,7 +467,8 @@ class Gateway:
         self._answer_reads(connection)
         while connection.backlog and connection.may_begin(connection.backlog[0][0]):
             self._begin(*connection.backlog.popleft())
-        self._advance(connection, now)
+        if connection.unread or connection.last_words is not None:
+            self._advance(connection, now)
         output = connection.take_output()
         if output:
             ready.replies.append((connection.id, output))

@@ -190,9 +190,9 @@ class Node:
         """A client has connected; returns the connection's id."""
         return self._gateway.open_connection()
 
-    def client_data(self, connection: int, data: bytes, now: int) -> None:
-        """Takes in a client's bytes."""
-        self._gateway.receive(connection, data, now)
+    def client_data(self, connection: int, data: bytes, now: int) -> bool:
+        """Takes in a client's bytes; returns `is_congested`."""
+        return self._gateway.receive(connection, data, now)
 
     def finish_connection(self, connection: int) -> None:
         """A client will send nothing more, but may still read replies."""

@@ -255,16 +255,15 @@ class Driver:
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
         assert connection not in self._untaken, "nothing is read from a client that is paused"
-        rest = self._read_buffer[:size]
-        while now < self._clients_until_us:
-            rest = self._take_slice(connection, rest, now)
-            if not rest or self._node.is_congested(connection):
-                break
-            now = monotonic_us()
+        rest, is_congested = self._read_buffer[:size], False
+        while rest and not is_congested and now < self._clients_until_us:
+            rest, is_congested = self._take_slice(connection, rest, now)
+            if rest:
+                now = monotonic_us()
         if rest:
             self._untaken[connection] = memoryview(bytes(rest))
             self._count_untaken(len(rest))
-        if rest or self._node.is_congested(connection):
+        if rest or is_congested:
             self._pause(connection)
         self._schedule_turn()
 
@@ -515,10 +514,10 @@ class Driver:
         while takeable and (now := monotonic_us()) < until:
             connection = takeable.popleft()
             data = self._untaken.pop(connection)
-            rest = self._take_slice(connection, data, now)
+            rest, is_congested = self._take_slice(connection, data, now)
             if rest:
                 self._untaken[connection] = rest  # behind the others
-                if not self._node.is_congested(connection):
+                if not is_congested:
                     takeable.append(connection)
             else:
                 self._count_untaken(-_size_of_chunk(data))
@@ -533,10 +532,16 @@ class Driver:
         room = MAX_UNTAKEN_BYTES - self._untaken_bytes
         self._offered = self._read_buffer[: max(room, SLICE_BYTES)]
 
-    def _take_slice(self, connection: int, data: memoryview, now: int) -> memoryview:
-        """Takes in the beginning of what a client has sent; returns the rest."""
-        self._node.client_data(connection, bytes(data[:SLICE_BYTES]), now)
-        return data[SLICE_BYTES:]
+    def _take_slice(
+        self, connection: int, data: memoryview, now: int
+    ) -> tuple[memoryview, bool]:
+        """Takes in the beginning of what a client has sent.
+
+        Returns:
+            The rest, and whether that has to wait.
+        """
+        is_congested = self._node.client_data(connection, bytes(data[:SLICE_BYTES]), now)
+        return data[SLICE_BYTES:], is_congested
 
     # ------------------------------------------------------------------ clients that take little
 
