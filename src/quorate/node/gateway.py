@@ -288,6 +288,11 @@ class Gateway:
 
     # ------------------------------------------------------------------ what comes out
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether something can be done for some client without waiting for anything."""
+        return bool(self._dirty)
+
     def turn_begins(self) -> None:
         """All replies that were given out are sent, but for what `client_unsent` has told."""
         self._memory.turn_begins()

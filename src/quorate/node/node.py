@@ -270,8 +270,18 @@ class Node:
 
     # ------------------------------------------------------------------ what comes out
 
-    def take_ready(self, now: int) -> NodeReady:
-        """What has to be done now; see `NodeReady`. All of the one before is done."""
+    @property
+    def has_answers(self) -> bool:
+        """Whether there are replies that wait for nobody."""
+        return self._gateway.has_answers
+
+    def take_ready(self, now: int, *, submits: bool = True) -> NodeReady:
+        """What has to be done now; see `NodeReady`. All of the one before is done.
+
+        Args:
+            now: in microseconds.
+            submits: whether writes of clients are submitted; if not, they wait for the next call.
+        """
         replies: list[tuple[int, bytes]] = []
         closing: list[int] = []
         broken: list[int] = []
@@ -286,7 +296,7 @@ class Node:
                 self._gateway.read_ready(read)
             wanted = self._gateway.take_ready(
                 now,
-                can_submit=self._can_submit,
+                can_submit=submits and self._can_submit,
                 is_hopeless=self._is_hopeless(now),
                 refusal=self._refusal(),
                 finishes_begun=self._was_removed and self.raft.leader is not None,

@@ -22,6 +22,7 @@ from quorate.node.node import Node, NodeReady
 from quorate.raft.configuration import Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, Envelope, LogWrite, ReceivedChunk
+from quorate.runtime.gathering import Gathering
 from quorate.runtime.leadership_log import LeadershipLog
 from quorate.storage.snapshots import SnapshotPart, StoredSnapshot
 
@@ -174,7 +175,9 @@ class Driver:
         self._untaken: dict[int, memoryview] = {}  # each of a chunk that is kept as a whole
         self._untaken_bytes = 0  # of these chunks
         self._clients_until_us = 0
-        self._turn_is_due = False
+        self._gathering = Gathering()
+        self._has_to_turn = False
+        self._is_to_look = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._stopped = False
@@ -265,7 +268,8 @@ class Driver:
             self._count_untaken(len(rest))
         if rest or is_congested:
             self._pause(connection)
-        self._schedule_turn()
+        self._gathering.came()
+        self._look_again()
 
     def client_unsent(self, connection: int, size: int) -> None:
         """So many bytes of what was sent were not taken by a client's socket."""
@@ -377,20 +381,35 @@ class Driver:
     # ------------------------------------------------------------------ the turn
 
     def _schedule_turn(self) -> None:
-        if not self._turn_is_due:
-            self._turn_is_due = True
-            self._loop.call_soon(self._turn)
+        self._has_to_turn = True
+        self._look_again()
 
-    def _turn(self) -> None:
-        self._turn_is_due = False
+    def _look_again(self) -> None:
+        """Looks, when all that has come by now is taken in, whether it is time for a turn."""
+        if not self._is_to_look:
+            self._is_to_look = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._is_to_look = False
         if self._stopped:
             return
+        gathers = self._gathering.goes_on(monotonic_us())
+        if gathers and not (self._has_to_turn or self._untaken or self._node.has_answers):
+            self._look_again()
+        else:
+            self._has_to_turn = False
+            self._turn(submits=not gathers)
+
+    def _turn(self, *, submits: bool) -> None:
         self._take_untaken()
         self._finish_clients()
         self._report_unsent()
+        answered = 0
         while True:
-            ready = self._node.take_ready(monotonic_us())
+            ready = self._node.take_ready(monotonic_us(), submits=submits)
             self._send_messages(ready.messages)
+            answered += len(ready.replies)
             self._send_replies(ready.replies)
             for connection in ready.closing:
                 if connection in self._clients:
@@ -409,6 +428,9 @@ class Driver:
             if not self._node.raft.has_ready:
                 break
         self._clients_until_us = 0
+        self._gathering.answered(answered)
+        if self._gathering.is_to_go_on:
+            self._look_again()
         self._note_membership()
         self._leadership.note()
         self._resume_clients()
