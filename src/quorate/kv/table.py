@@ -96,7 +96,22 @@ class Table:
         except MalformedError:
             # The text is ours, not the decoder's, which may differ between versions of it.
             return encode_reply(Failure(FailureCode.MALFORMED, "ERR malformed command"))
-        return self._execute(decoded)
+        match decoded:
+            case Put(key=key, value=value):
+                if len(value) > self._max_value_bytes:
+                    return self._too_large()
+                self._values[key] = value
+                return OK_REPLY
+            case Append():
+                return self._append(decoded.key, decoded.arg)
+            case Delete():
+                removed = [self._values.pop(key, None) for key in decoded.keys]
+                return encode_reply(len(removed) - removed.count(None))
+            case PutMany():
+                if any(len(value) > self._max_value_bytes for _, value in decoded.pairs):
+                    return self._too_large()
+                self._values.update(decoded.pairs)
+                return OK_REPLY
 
     def query(self, query: Query) -> QueryResult:
         """Answers a read; the type of the result stands with each query."""
@@ -188,24 +203,6 @@ class Table:
             return False
         self._values, self._layered = layered.base, None
         return True
-
-    def _execute(self, command: Command) -> bytes:
-        match command:
-            case Put():
-                if len(command.value) > self._max_value_bytes:
-                    return self._too_large()
-                self._values[command.key] = command.value
-                return OK_REPLY
-            case Append():
-                return self._append(command.key, command.arg)
-            case Delete():
-                removed = [self._values.pop(key, None) for key in command.keys]
-                return encode_reply(len(removed) - removed.count(None))
-            case PutMany():
-                if any(len(value) > self._max_value_bytes for _, value in command.pairs):
-                    return self._too_large()
-                self._values.update(command.pairs)
-                return OK_REPLY
 
     def _append(self, key: bytes, arg: bytes) -> bytes:
         value = self._values.get(key, b"")

@@ -88,13 +88,17 @@ class Connection:
     @property
     def is_full(self) -> bool:
         """Whether no more requests should be looked at for now."""
-        return (
-            not self.is_writable
-            or self._output_bytes >= self._limits.connection_output_bytes
-            or (self._output_bytes > 0 and self._memory.takes_no_more)
-            or len(self._slots) >= self._limits.connection_pending
+        if not self.is_writable:
+            return True
+        if self._output_bytes > 0 and (
+            self._output_bytes >= self._limits.connection_output_bytes
+            or self._memory.takes_no_more
+        ):
+            return True
+        return bool(self._slots) and (
+            len(self._slots) >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
-            or (self._memory.is_full_of_requests and bool(self._slots))
+            or self._memory.is_full_of_requests
         )
 
     @property
@@ -126,13 +130,11 @@ class Connection:
         if not self.is_writable or (self._sendable_bytes > 0 and self.room <= 0):
             return False
         running = self.running
-        match request:
-            case Read():
-                return not running[Write] and not running[Call]
-            case Write():
-                return not running[Read] and not running[Call]
-            case Call():
-                return not running[Write]
+        if isinstance(request, Write):
+            return not running[Read] and not running[Call]
+        if isinstance(request, Read):
+            return not running[Write] and not running[Call]
+        return not running[Write]
 
     def begun(self, slot: Slot) -> None:
         """The request of this slot is under way."""
@@ -212,7 +214,8 @@ class Connection:
         self._collect()
         if not self._output:
             return b""
-        output, self._output = b"".join(self._output), []
+        output = b"".join(self._output)
+        self._output.clear()
         self._output_bytes -= len(output)
         self._sendable_bytes -= len(output)
         self._memory.handed_out(len(output))
@@ -220,6 +223,8 @@ class Connection:
 
     def _collect(self) -> None:
         slots = self._slots
+        if not slots or slots[0].reply is None:
+            return
         size = 0
         while slots and (reply := slots[0].reply) is not None:
             self._output.append(reply)
@@ -228,8 +233,7 @@ class Connection:
             if slot.kind is Immediate:
                 self.pending_bytes -= slot.size
                 self._memory.pending_bytes -= slot.size
-        if size:
-            self._became_sendable(size)
+        self._became_sendable(size)
 
     def _became_sendable(self, size: int) -> None:
         self._sendable_bytes += size

@@ -225,10 +225,10 @@ class Gateway:
         # connection has waited already.
         deadline = now + self._limits.command_timeout_us
         slot = connection.new_slot(request, size=size, deadline=deadline)
-        self._unanswered[slot] = None
         if not connection.backlog and connection.may_begin(request):
             self._begin(request, slot)
         else:
+            self._unanswered[slot] = None
             connection.backlog.append((request, slot))
 
     def _answer_at_once(
@@ -248,8 +248,8 @@ class Gateway:
     def _begin(self, request: Request, slot: Slot) -> None:
         slot.connection.begun(slot)
         match request:
-            case Write(command=command):
-                self._unanswered[slot] = write = PendingWrite(slot, command)
+            case Write():
+                self._unanswered[slot] = write = PendingWrite(slot, request.command)
                 self._own_session.add(write)
             case Read(query=query):
                 ticket = next(self._tickets)
