@@ -261,10 +261,10 @@ def test_long_replies_that_wait_for_their_turn_come_in_order_and_before_the_end(
     turns = 0
     turn = driver.Driver._turn  # noqa: SLF001
 
-    def counted(self: driver.Driver) -> None:
+    def counted(self: driver.Driver, *, submits: bool) -> None:
         nonlocal turns
         turns += 1
-        turn(self)
+        turn(self, submits=submits)
 
     async def test() -> None:
         async with new_server() as server:

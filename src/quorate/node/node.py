@@ -59,14 +59,14 @@ class NodeReady(msgspec.Struct, frozen=True):
 
     messages: list[Envelope]
     write: LogWrite | None
-    replies: list[tuple[int, bytes]]
-    closing: list[int]
-    broken: list[int]
-    given_up: list[int]
-    snapshot_part: SnapshotPart | None
     chunks_to_send: list[ChunkToSend]
     received_chunks: list[ReceivedChunk]
-    restore_from: SnapshotMetadata | None
+    replies: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
+    closing: list[int] = msgspec.field(default_factory=list)
+    broken: list[int] = msgspec.field(default_factory=list)
+    given_up: list[int] = msgspec.field(default_factory=list)
+    snapshot_part: SnapshotPart | None = None
+    restore_from: SnapshotMetadata | None = None
 
 
 class Node:
@@ -274,6 +274,22 @@ class Node:
     def has_answers(self) -> bool:
         """Whether there are replies that wait for nobody."""
         return self._gateway.has_answers
+
+    def take_urgent(self, now: int) -> NodeReady | None:
+        """What the leader waits for, if this server follows and has something to write or to send.
+
+        To be asked for before `take_ready`, until there is nothing: it is done before anything is
+        applied, since nobody waits for that here.
+        """
+        if self.raft.is_leader or not self.raft.has_urgent:
+            return None
+        ready = self.raft.take_ready(now)
+        return NodeReady(
+            messages=ready.messages,
+            write=ready.write,
+            chunks_to_send=ready.chunks,
+            received_chunks=ready.received,
+        )
 
     def take_ready(self, now: int, *, submits: bool = True) -> NodeReady:
         """What has to be done now; see `NodeReady`. All of the one before is done.

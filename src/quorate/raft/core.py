@@ -311,6 +311,11 @@ class Raft(ServerState):
             or (role.has_to_send if isinstance(role, Leader) else self._remote.has_reads)
         )
 
+    @property
+    def has_urgent(self) -> bool:
+        """Whether there is something to be written or sent, apart from what time does."""
+        return self._persistence.has_write or self._outbox.has_messages
+
     def take_events(self, now: int) -> Events:
         """What has become known for the layer above; see `Events`."""
         self._observe(now)

@@ -405,6 +405,10 @@ class Driver:
         self._take_untaken()
         self._finish_clients()
         self._report_unsent()
+        while (urgent := self._node.take_urgent(monotonic_us())) is not None:
+            self._send_messages(urgent.messages)
+            self._serve_snapshots(urgent)
+            self._write(urgent.write)
         answered = 0
         while True:
             ready = self._node.take_ready(monotonic_us(), submits=submits)
@@ -422,10 +426,7 @@ class Driver:
                     self._end_after_replies(connection, client.finish_when_sent)
             self._give_up(ready.given_up)
             self._serve_snapshots(ready)
-            if ready.write is None or not self._log.write(ready.write):
-                break
-            self._persisted(ready.write.number)
-            if not self._node.raft.has_ready:
+            if not self._write(ready.write):
                 break
         self._clients_until_us = 0
         self._gathering.answered(answered)
@@ -509,6 +510,13 @@ class Driver:
             self._snapshots.receive(received)
         if ready.restore_from is not None:
             self._snapshots.restore()
+
+    def _write(self, write: LogWrite | None) -> bool:
+        """Writes, if there is something; returns whether it is done, and makes more to do."""
+        if write is None or not self._log.write(write):
+            return False
+        self._persisted(write.number)
+        return self._node.raft.has_ready
 
     def _persisted(self, number: int) -> None:
         self._node.persisted(number, monotonic_us(), raft_state_bytes=self._log.raft_state_bytes)
