@@ -93,6 +93,11 @@ class ClientMemory:
         """So many bytes of what was sendable are on their way to sockets."""
         self._handed_out += size
 
+    def made_and_handed_out(self, size: int) -> None:
+        """So many bytes of replies were made, and are on their way to sockets."""
+        self._reply_bytes += size
+        self._handed_out += size
+
     def turn_begins(self) -> None:
         """What was handed out in earlier turns is sent, but for what `unsent` has told."""
         self._reply_bytes -= self._handed_out

@@ -9,6 +9,8 @@ it as well.
 
 from collections import deque
 
+import msgspec
+
 from quorate.node.client_memory import ClientMemory
 from quorate.node.limits import NodeLimits
 from quorate.node.requests import ANSWER_BYTES, Call, Immediate, Read, Request, Write
@@ -16,7 +18,7 @@ from quorate.wire.resp_parser import RequestParser
 from quorate.wire.resp_reply import RespVersion
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     """The place of one reply in the order of a connection's replies.
 
     Attributes:
@@ -31,18 +33,13 @@ class Slot:
         reply: the encoded reply, once there is one.
     """
 
-    __slots__ = ("connection", "deadline", "kind", "protocol", "read", "reply", "size")
-
-    def __init__(
-        self, connection: "Connection", kind: type[Request | Immediate], *, size: int, deadline: int
-    ) -> None:
-        self.connection = connection
-        self.kind = kind
-        self.size = size
-        self.deadline = deadline
-        self.protocol = connection.protocol
-        self.read: Read | None = None
-        self.reply: bytes | None = None
+    connection: "Connection"
+    kind: type[Request | Immediate]
+    size: int
+    deadline: int
+    protocol: RespVersion
+    read: Read | None = None
+    reply: bytes | None = None
 
 
 class Connection:
@@ -147,6 +144,28 @@ class Connection:
         self.running[slot.kind] -= 1
         self._made(len(slot.reply))
 
+    def waits_only_for(self, slot: Slot) -> bool:
+        """Whether nothing is before this request, behind it, or waiting to be sent."""
+        return (
+            len(self._slots) == 1
+            and self._slots[0] is slot
+            and not (self._output or self.unread or self.backlog or self.closing)
+            and self.last_words is None
+        )
+
+    def take_only_reply(self, slot: Slot) -> bytes:
+        """The reply to the only request, which can be sent.
+
+        The same as `settled` and `take_output`. Most clients have one request under way, and are
+        answered in a third of the time so: 1 us for each.
+        """
+        assert slot.reply is not None
+        self._slots.clear()
+        self.pending_bytes -= slot.size
+        self.running[slot.kind] -= 1
+        self._memory.made_and_handed_out(len(slot.reply))
+        return slot.reply
+
     def skip_backlog(self, reply: bytes) -> None:
         """The first request of the backlog is answered without being begun."""
         _, slot = self.backlog.popleft()
@@ -161,15 +180,14 @@ class Connection:
             self._output.append(reply)
             self._became_sendable(len(reply))
             return
-        slot = Slot(self, Immediate, size=ANSWER_BYTES, deadline=0)
-        slot.reply = reply
+        slot = Slot(self, Immediate, ANSWER_BYTES, 0, self.protocol, reply=reply)
         self._slots.append(slot)
         self.pending_bytes += ANSWER_BYTES
         self._memory.pending_bytes += ANSWER_BYTES
 
     def new_slot(self, request: Request, *, size: int, deadline: int) -> Slot:
         """A place for the reply to a request that takes its time."""
-        slot = Slot(self, type(request), size=size, deadline=deadline)
+        slot = Slot(self, type(request), size, deadline, self.protocol)
         self._slots.append(slot)
         self.pending_bytes += size
         self._memory.pending_bytes += size

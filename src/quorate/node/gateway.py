@@ -334,9 +334,9 @@ class Gateway:
         else:
             self._give_up_due(now, ready)
         for slot in self._own_session.take_settled():
-            self._settled(slot)
+            self._settled(slot, ready)
         for slot in self._calls.take_settled():
-            self._settled(slot)
+            self._settled(slot, ready)
         self._flush_movable(ready, now)
         ready.reads, self._new_reads = self._new_reads, []
         ready.wants_snapshot, self._wants_snapshot = self._wants_snapshot, False
@@ -438,18 +438,22 @@ class Gateway:
                 del self._reads[ticket]
                 ready.cancelled_reads.append(ticket)
                 slot.reply = read_refusal
-                self._settled(slot)
+                self._settled(slot, ready)
             case None:
                 # It is the first of the backlog: whatever was before it came earlier.
                 self._memory.pending_bytes -= slot.size
                 slot.connection.skip_backlog(read_refusal if slot.kind is Read else write_refusal)
                 self._dirty[slot.connection.id] = slot.connection
 
-    def _settled(self, slot: Slot) -> None:
+    def _settled(self, slot: Slot, ready: GatewayReady) -> None:
         self._unanswered.pop(slot, None)
         self._memory.pending_bytes -= slot.size
         connection = slot.connection
-        if connection.id in self._connections:
+        if connection.id not in self._connections:
+            return
+        if connection.waits_only_for(slot):
+            ready.replies.append((connection.id, connection.take_only_reply(slot)))
+        else:
             connection.settled(slot)
             self._dirty[connection.id] = connection
 
@@ -469,7 +473,8 @@ class Gateway:
             self._flush(connection, ready, now)
 
     def _flush(self, connection: Connection, ready: GatewayReady, now: int) -> None:
-        self._answer_reads(connection)
+        if connection.next_ready_read() is not None:
+            self._answer_reads(connection)
         while connection.backlog and connection.may_begin(connection.backlog[0][0]):
             self._begin(*connection.backlog.popleft())
         if connection.unread or connection.last_words is not None:

@@ -37,7 +37,7 @@ _INCARNATIONS_PER_BOOT = 1 << 20
 _NODE_BITS = 31
 
 
-class PendingWrite:
+class PendingWrite(msgspec.Struct, eq=False):
     """A write of a plain connection.
 
     Attributes:
@@ -47,13 +47,10 @@ class PendingWrite:
         submissions: how many submissions may have put it in a log.
     """
 
-    __slots__ = ("command", "seq", "slot", "submissions")
-
-    def __init__(self, slot: Slot, command: bytes) -> None:
-        self.slot = slot
-        self.command = command
-        self.seq = 0
-        self.submissions = 0
+    slot: Slot
+    command: bytes
+    seq: int = 0
+    submissions: int = 0
 
 
 class _Attempt(msgspec.Struct, frozen=True):

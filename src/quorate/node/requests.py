@@ -22,7 +22,10 @@ ANSWER_BYTES = 150
 
 def pending_bytes(arguments: list[bytes]) -> int:
     """About how much memory a request with these takes until it is answered, in bytes."""
-    return REQUEST_BYTES + ARGUMENT_BYTES * len(arguments) + sum(map(len, arguments))
+    size = REQUEST_BYTES + ARGUMENT_BYTES * len(arguments)
+    for argument in arguments:
+        size += len(argument)
+    return size
 
 
 def printable(argument: bytes, longest: int = 128) -> str:

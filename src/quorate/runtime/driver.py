@@ -258,16 +258,12 @@ class Driver:
         if not self._clients_until_us:
             self._clients_until_us = now + CLIENT_TIME_US
         assert connection not in self._untaken, "nothing is read from a client that is paused"
-        rest, is_congested = self._read_buffer[:size], False
-        while rest and not is_congested and now < self._clients_until_us:
-            rest, is_congested = self._take_slice(connection, rest, now)
-            if rest:
-                now = monotonic_us()
-        if rest:
-            self._untaken[connection] = memoryview(bytes(rest))
-            self._count_untaken(len(rest))
-        if rest or is_congested:
-            self._pause(connection)
+        if size <= SLICE_BYTES and now < self._clients_until_us:
+            data = bytes(self._read_buffer[:size])
+            if self._node.client_data(connection, data, now):
+                self._pause(connection)
+        else:
+            self._take_slices(connection, self._read_buffer[:size], now)
         self._gathering.came()
         self._look_again()
 
@@ -561,6 +557,18 @@ class Driver:
         self._untaken_bytes += change
         room = MAX_UNTAKEN_BYTES - self._untaken_bytes
         self._offered = self._read_buffer[: max(room, SLICE_BYTES)]
+
+    def _take_slices(self, connection: int, rest: memoryview, now: int) -> None:
+        """Takes in as much as there is time for, and keeps the rest."""
+        is_congested = False
+        while rest and not is_congested and now < self._clients_until_us:
+            rest, is_congested = self._take_slice(connection, rest, now)
+            now = monotonic_us()
+        if rest:
+            self._untaken[connection] = memoryview(bytes(rest))
+            self._count_untaken(len(rest))
+        if rest or is_congested:
+            self._pause(connection)
 
     def _take_slice(
         self, connection: int, data: memoryview, now: int
