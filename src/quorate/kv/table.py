@@ -97,10 +97,10 @@ class Table:
             # The text is ours, not the decoder's, which may differ between versions of it.
             return encode_reply(Failure(FailureCode.MALFORMED, "ERR malformed command"))
         match decoded:
-            case Put(key=key, value=value):
-                if len(value) > self._max_value_bytes:
+            case Put():
+                if len(decoded.value) > self._max_value_bytes:
                     return self._too_large()
-                self._values[key] = value
+                self._values[decoded.key] = decoded.value
                 return OK_REPLY
             case Append():
                 return self._append(decoded.key, decoded.arg)

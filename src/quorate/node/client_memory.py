@@ -16,6 +16,7 @@ from itertools import takewhile
 import msgspec
 
 from quorate.node.limits import NodeLimits
+from quorate.raft.deadlines import earliest
 
 
 class _Unsent(msgspec.Struct):
@@ -192,9 +193,9 @@ class ClientMemory:
 
     def deadline(self) -> int | None:
         """When somebody is given up, unless he moves."""
-        due: list[int] = []
+        due: int | None = None
         if self._unsent and self.is_full_of_replies:
-            due.append(next(iter(self._unsent.values())).since)
+            due = next(iter(self._unsent.values())).since
         if self._preferred is not None:
-            due.append(self._preferred_moved)
-        return min(due) + self._limits.stalled_client_us if due else None
+            due = earliest(due, self._preferred_moved)
+        return None if due is None else due + self._limits.stalled_client_us

@@ -23,6 +23,7 @@ from quorate.node.own_session import OwnSession, PendingWrite
 from quorate.node.requests import Call, CommandError, Read, Request, Write, pending_bytes
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE
 from quorate.raft.configuration import NodeId
+from quorate.raft.deadlines import earliest
 from quorate.replica.outcomes import Completed, Interrupted, NotProposed, Outcome, ReadReady
 from quorate.wire.errors import ProtocolError
 from quorate.wire.resp_reply import OK, encode_error, encode_reply
@@ -251,12 +252,12 @@ class Gateway:
             case Write():
                 self._unanswered[slot] = write = PendingWrite(slot, request.command)
                 self._own_session.add(write)
-            case Read(query=query):
+            case Read():
                 ticket = next(self._tickets)
                 self._unanswered[slot] = self._reads[ticket] = PendingRead(ticket, slot, request)
-                self._new_reads.append((ticket, query))
-            case Call(operation=operation):
-                self._unanswered[slot] = call = PendingCall(slot, operation)
+                self._new_reads.append((ticket, request.query))
+            case Call():
+                self._unanswered[slot] = call = PendingCall(slot, request.operation)
                 self._calls.add(call)
 
     # ------------------------------------------------------------------ results
@@ -351,12 +352,13 @@ class Gateway:
             return now
         if self._refusal is not None and any(map(self._is_to_refuse, self._unanswered.values())):
             return now  # they were begun after the others had been refused
-        due: list[int | None] = [self._memory.deadline()]
+        due = self._memory.deadline()
         if self._unanswered:
-            due.append(next(iter(self._unanswered)).deadline)
+            due = earliest(due, next(iter(self._unanswered)).deadline)
         if self._can_submit:
-            due += [self._own_session.deadline(), self._calls.deadline()]
-        return min((time for time in due if time is not None), default=None)
+            due = earliest(due, self._own_session.deadline())
+            due = earliest(due, self._calls.deadline())
+        return due
 
     def _submit(self, ready: GatewayReady, now: int) -> None:
         for attempt, operation in self._own_session.take_submissions(now):

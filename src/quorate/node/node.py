@@ -26,6 +26,7 @@ from quorate.node.status import (
 )
 from quorate.raft.configuration import NodeId
 from quorate.raft.core import Raft
+from quorate.raft.deadlines import earliest
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, DurableState, Envelope, LogWrite, ReceivedChunk
 from quorate.raft.snapshot import SnapshotMetadata
@@ -260,13 +261,11 @@ class Node:
 
     def deadline(self, now: int) -> int | None:
         """When `wake` and `take_ready` should be called at the latest."""
-        due = (
-            self.raft.deadline(),
-            self._gateway.deadline(now),
-            self._replica.deadline(),
-            None if self._gateway.is_idle else self._hopeless_at,
-        )
-        return min((time for time in due if time is not None), default=None)
+        due = earliest(self.raft.deadline(), self._gateway.deadline(now))
+        due = earliest(due, self._replica.deadline())
+        if self._hopeless_at is None or self._gateway.is_idle:
+            return due
+        return earliest(due, self._hopeless_at)
 
     # ------------------------------------------------------------------ what comes out
 

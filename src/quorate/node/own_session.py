@@ -169,7 +169,8 @@ class OwnSession:
         """When there is something to submit, if a leader is known then."""
         if self._session is None:
             return None if self._opening else self._retry_at
-        if self._rewound or (self._queued and self._has_room):
+        has_room = len(self._outstanding) < self._limits.own_window
+        if self._rewound or (self._queued and has_room):
             return self._retry_at
         return max(self._retry_at, self._used_at + self._limits.session_keepalive_us)
 
@@ -191,10 +192,6 @@ class OwnSession:
 
     # ------------------------------------------------------------------ inside
 
-    @property
-    def _has_room(self) -> bool:
-        return len(self._outstanding) < self._limits.own_window
-
     def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
         assert self._session is not None
         acked = self._outstanding[0].seq - 1 if self._outstanding else self._next_seq - 1
@@ -205,13 +202,15 @@ class OwnSession:
         if self._rewound:
             writes.extend(self._outstanding)
             self._rewound = False
-        while self._queued and self._has_room:
-            write = self._queued.popleft()
+        queued, outstanding = self._queued, self._outstanding
+        window = self._limits.own_window
+        while queued and len(outstanding) < window:
+            write = queued.popleft()
             if write.slot.reply is not None:
                 continue
             write.seq = self._next_seq
             self._next_seq += 1
-            self._outstanding.append(write)
+            outstanding.append(write)
             writes.append(write)
         return writes
 

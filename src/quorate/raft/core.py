@@ -10,6 +10,7 @@ Where this differs from the paper, and why: docs/raft.md.
 
 from quorate.raft.commitment import advanced_commit_index
 from quorate.raft.configuration import ChangeRefusal, Configuration, NodeId
+from quorate.raft.deadlines import earliest
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.leader import Leader
 from quorate.raft.messages import (
@@ -234,8 +235,7 @@ class Raft(ServerState):
             return self._role.deadline()
         # Without a leader there is nobody to ask again: that timer would stay due for ever.
         retry = None if self.leader is None else self._remote.deadline()
-        election = self._role.election_deadline
-        return election if retry is None else min(election, retry)
+        return earliest(self._role.election_deadline, retry)
 
     def wake(self, now: int) -> None:
         """Lets timers that are due take effect."""

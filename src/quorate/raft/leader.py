@@ -5,6 +5,7 @@ Exists only while the server leads; a server that steps down loses it whole.
 
 from quorate.raft.catching_up import CatchingUp
 from quorate.raft.configuration import Configuration, NodeId
+from quorate.raft.deadlines import earliest
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.leadership_transfer import LeadershipTransfer
 from quorate.raft.messages import (
@@ -231,14 +232,13 @@ class Leader:
 
     def deadline(self) -> int | None:
         """When the next heartbeat is due or a request counts as lost; None without followers."""
-        due: list[int] = [] if self.transfer is None else [self.transfer.expires_at]
+        due = None if self.transfer is None else self.transfer.expires_at
         for progress in self.progress.values():
             if progress.last_sent_at is not None:
-                due.append(progress.last_sent_at + self._settings.heartbeat_interval_us)
-            expiry = progress.deadline()
-            if expiry is not None:
-                due.append(expiry)
-        return min(due, default=None)
+                heartbeat = progress.last_sent_at + self._settings.heartbeat_interval_us
+                due = earliest(due, heartbeat)
+            due = earliest(due, progress.deadline())
+        return due
 
     def _send_entries(self, peer: NodeId, progress: Progress, commit_index: int, now: int) -> None:
         log = self._persistence.log

@@ -60,6 +60,8 @@ class Outbox:
 
     def release(self) -> None:
         """Lets go of what waited for promises that are kept now."""
+        if not self._later:
+            return
         waiting = list(self._later)
         self._later.clear()
         for promise, term, envelope in waiting:

@@ -18,6 +18,7 @@ When little is left after a round, it is up.
 
 import msgspec
 
+from quorate.raft.deadlines import earliest
 from quorate.raft.snapshot_transfer import SnapshotTransfer
 
 
@@ -91,16 +92,14 @@ class Progress:
 
     def earliest_expiry(self) -> int | None:
         """When the oldest unanswered request counts as lost, in microseconds."""
-        oldest = next(iter(self._slots.values()), None)
-        return None if oldest is None else oldest.expires_at
+        if not self._slots:
+            return None
+        return next(iter(self._slots.values())).expires_at
 
     def deadline(self) -> int | None:
         """When something unanswered is to be sent again, in microseconds."""
         expiry = self.earliest_expiry()
-        lost = None if self.transfer is None else self.transfer.expires_at
-        if expiry is None or lost is None:
-            return lost if expiry is None else expiry
-        return min(expiry, lost)
+        return expiry if self.transfer is None else earliest(expiry, self.transfer.expires_at)
 
     def expire(self, now: int) -> None:
         """Begins again where the logs match if a request was lost."""

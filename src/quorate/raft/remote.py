@@ -8,6 +8,7 @@ never taken for a read that began after it was given.
 import msgspec
 
 from quorate.raft.configuration import NodeId
+from quorate.raft.deadlines import earliest
 from quorate.raft.messages import Forward, ForwardAnswer, ReadIndex, ReadIndexAnswer
 from quorate.raft.outbox import Outbox
 from quorate.raft.ready import (
@@ -148,7 +149,7 @@ class RemoteCalls:
 
     def deadline(self) -> int | None:
         """When a request under way counts as lost."""
-        due = [] if self._asked is None else [self._asked.expires_at]
-        if self._forwards:
-            due.append(next(iter(self._forwards.values())).expires_at)
-        return min(due, default=None)
+        due = None if self._asked is None else self._asked.expires_at
+        if not self._forwards:
+            return due
+        return earliest(due, next(iter(self._forwards.values())).expires_at)

@@ -130,13 +130,10 @@ class ServerState:
     @property
     def leader(self) -> NodeId | None:
         """The leader of the current term, as far as this server knows."""
-        match self._role:
-            case Leader():
-                return self.me
-            case Follower(leader=leader):
-                return leader
-            case _:
-                return None
+        role = self._role
+        if isinstance(role, Follower):
+            return role.leader
+        return self.me if isinstance(role, Leader) else None
 
     @property
     def is_leader(self) -> bool:

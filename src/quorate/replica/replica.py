@@ -190,8 +190,10 @@ class Replica(Generic[QueryT, ResultT]):
         self._free_discarded(now)
         if self.is_restoring:
             return None
-        applied = self.state.last_applied
         is_damaged = self._raft.snapshot_is_damaged
+        if not is_damaged and not self._taker.may_be_due(self.raft_state_bytes):
+            return None
+        applied = self.state.last_applied
         is_news = applied > self._raft.snapshot.index and self._raft.knows_members_at(applied)
         if is_news or is_damaged:
             if is_damaged:

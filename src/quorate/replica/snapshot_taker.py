@@ -142,6 +142,15 @@ class SnapshotTaker:
         """Nothing was applied since the last snapshot: whoever asked for one has it."""
         self._is_wanted = False
 
+    def may_be_due(self, raft_state_bytes: int) -> bool:
+        """Whether it is worth to look closer: one is under way, wanted, or the bound is passed."""
+        bound = self._settings.max_raft_state
+        return (
+            self._walk is not None
+            or self._is_wanted
+            or (raft_state_bytes > bound and bound != NEVER)
+        )
+
     def is_due(
         self, raft_state_bytes: int, now: int, *, brings_up_a_follower: bool = False
     ) -> bool:
