@@ -202,6 +202,7 @@ class Cluster:
             self.leader.driver.client_connected(client): client
             for client in [Client() for _ in range(connections)]
         }
+        self.execute(command("SET"), 1)
 
     def execute(self, commands: bytes, count: int) -> tuple[float, float]:
         """Each client sends the same commands; returns what leader and follower took, in seconds.

@@ -26,6 +26,7 @@ class Slot(msgspec.Struct, eq=False):
         kind: of the request; those of different kinds wait for each other, but what is answered
             immediately waits only to be sent.
         size: how many bytes it takes up until it is answered, or, if it was immediately, sent.
+        requests: how many have their replies here.
         deadline: when the request is given up, in microseconds.
         protocol: of the reply, as it was when the request came.
         read: a read that may be served, once it may. It is when its reply can be sent, since a
@@ -38,6 +39,7 @@ class Slot(msgspec.Struct, eq=False):
     size: int
     deadline: int
     protocol: RespVersion
+    requests: int = 1
     read: Read | None = None
     reply: bytes | None = None
 
@@ -78,6 +80,7 @@ class Connection:
         self._limits = limits
         self._memory = memory
         self._slots: deque[Slot] = deque()
+        self._pending = 0  # the requests of all slots
         self._output: list[bytes] = []  # what can be sent, for it waits for no earlier reply
         self._sendable_bytes = 0
         self._output_bytes = 0  # of all replies that were made
@@ -93,7 +96,7 @@ class Connection:
         ):
             return True
         return bool(self._slots) and (
-            len(self._slots) >= self._limits.connection_pending
+            self._pending >= self._limits.connection_pending
             or self.pending_bytes >= self._limits.connection_pending_bytes
             or self._memory.is_full_of_requests
         )
@@ -161,6 +164,7 @@ class Connection:
         """
         assert slot.reply is not None
         self._slots.clear()
+        self._pending = 0
         self.pending_bytes -= slot.size
         self.running[slot.kind] -= 1
         self._memory.made_and_handed_out(len(slot.reply))
@@ -182,6 +186,7 @@ class Connection:
             return
         slot = Slot(self, Immediate, ANSWER_BYTES, 0, self.protocol, reply=reply)
         self._slots.append(slot)
+        self._pending += 1
         self.pending_bytes += ANSWER_BYTES
         self._memory.pending_bytes += ANSWER_BYTES
 
@@ -189,9 +194,23 @@ class Connection:
         """A place for the reply to a request that takes its time."""
         slot = Slot(self, type(request), size, deadline, self.protocol)
         self._slots.append(slot)
+        self._pending += 1
         self.pending_bytes += size
         self._memory.pending_bytes += size
         return slot
+
+    @property
+    def last_slot(self) -> Slot | None:
+        """Where the last reply of all will go; None if nothing is unanswered."""
+        return self._slots[-1] if self._slots else None
+
+    def enlarge(self, slot: Slot, size: int) -> None:
+        """Gives another request its reply in this slot."""
+        slot.requests += 1
+        slot.size += size
+        self._pending += 1
+        self.pending_bytes += size
+        self._memory.pending_bytes += size
 
     def next_ready_read(self) -> Slot | None:
         """The read to be served next, if it may be and all before it is answered."""
@@ -248,6 +267,7 @@ class Connection:
             self._output.append(reply)
             size += len(reply)
             slot = slots.popleft()
+            self._pending -= slot.requests
             if slot.kind is Immediate:
                 self.pending_bytes -= slot.size
                 self._memory.pending_bytes -= slot.size

@@ -35,29 +35,45 @@ from quorate.replica.outcomes import Completed
 _MAX_SUBMISSION_BYTES = 1024 * 1024
 _INCARNATIONS_PER_BOOT = 1 << 20
 _NODE_BITS = 31
+_ALL_EXECUTED = frozenset({bytes})  # the types of outcomes of which none is a refusal
 
 
 class PendingWrite(msgspec.Struct, eq=False):
-    """A write of a plain connection.
+    """Writes of a plain connection that came together; they share their fate, not their results.
 
     Attributes:
-        slot: where the reply goes.
-        command: encoded for the state machine.
-        seq: its number in the session, once it has one; 0 before.
-        submissions: how many submissions may have put it in a log.
+        slot: where the replies go.
+        commands: encoded for the state machine.
+        seq: the number of the first in the session, once they have numbers; 0 before.
+        submissions: how many submissions may have put them in a log.
+        replies: to the first of them, as far as they are known.
     """
 
     slot: Slot
-    command: bytes
+    commands: list[bytes]
     seq: int = 0
     submissions: int = 0
+    replies: tuple[bytes, ...] = ()
+
+    @property
+    def first_unanswered(self) -> int:
+        """The number of the first whose reply is not known."""
+        return self.seq + len(self.replies)
 
 
 class _Attempt(msgspec.Struct, frozen=True):
-    """One submission of consecutive writes; `writes` is empty for an opening or a keep-alive."""
+    """One submission of consecutive writes; `writes` is empty for an opening or a keep-alive.
+
+    Attributes:
+        session: in which session.
+        epoch: in which epoch of it, see `_repeat`.
+        first_seq: the number of the first command; those of the first write before it are answered.
+        writes: whose commands.
+    """
 
     session: int
     epoch: int
+    first_seq: int
     writes: tuple[PendingWrite, ...]
 
 
@@ -91,7 +107,7 @@ class OwnSession:
     # ------------------------------------------------------------------ what goes in
 
     def add(self, write: PendingWrite) -> None:
-        """A connection's next write."""
+        """A connection's next writes."""
         self._queued.append(write)
 
     def submitted(self, ticket: int) -> bool:
@@ -139,18 +155,20 @@ class OwnSession:
                 self._opening = True
                 self._incarnation += 1
                 operation = OpenSession(owner=self._owner, incarnation=self._incarnation)
-                yield _Attempt(0, self._epoch, ()), operation
+                yield _Attempt(0, self._epoch, 0, ()), operation
             return
         for writes in _portions(self._take_unsubmitted()):
-            commands = tuple([write.command for write in writes])
+            first, answered = writes[0].first_unanswered, len(writes[0].replies)
+            commands = [command for write in writes for command in write.commands]
             yield (
-                _Attempt(self._session, self._epoch, writes),
-                self._submission(writes[0].seq, commands),
+                _Attempt(self._session, self._epoch, first, writes),
+                self._submission(first, tuple(commands[answered:])),
             )
             self._used_at = now
         if now - self._used_at >= self._limits.session_keepalive_us:
             self._used_at = now
-            yield _Attempt(self._session, self._epoch, ()), self._submission(self._next_seq, ())
+            attempt = _Attempt(self._session, self._epoch, self._next_seq, ())
+            yield attempt, self._submission(self._next_seq, ())
 
     def submit_as(self, ticket: int, attempt: _Attempt) -> None:
         """An operation of `take_submissions` was submitted with this ticket."""
@@ -169,8 +187,7 @@ class OwnSession:
         """When there is something to submit, if a leader is known then."""
         if self._session is None:
             return None if self._opening else self._retry_at
-        has_room = len(self._outstanding) < self._limits.own_window
-        if self._rewound or (self._queued and has_room):
+        if self._rewound or (self._queued and self._next_seq < self._end_of_window):
             return self._retry_at
         return max(self._retry_at, self._used_at + self._limits.session_keepalive_us)
 
@@ -187,14 +204,15 @@ class OwnSession:
         else:
             # One that is not the first is not fenced yet: it may still be submitted.
             never_executed = write.submissions == 0 and write is self._outstanding[0]
-        self._settle(write, refusal if never_executed else UNKNOWN)
+        self._settle_rest(write, refusal if never_executed else UNKNOWN)
         self._pop_answered()
 
     # ------------------------------------------------------------------ inside
 
     def _submission(self, first_seq: int, commands: tuple[bytes, ...]) -> Submission:
         assert self._session is not None
-        acked = self._outstanding[0].seq - 1 if self._outstanding else self._next_seq - 1
+        first = self._outstanding[0].first_unanswered if self._outstanding else self._next_seq
+        acked = first - 1
         return Submission(self._session, acked, first_seq, commands, owner=self._owner)
 
     def _take_unsubmitted(self) -> list[PendingWrite]:
@@ -203,16 +221,22 @@ class OwnSession:
             writes.extend(self._outstanding)
             self._rewound = False
         queued, outstanding = self._queued, self._outstanding
-        window = self._limits.own_window
-        while queued and len(outstanding) < window:
+        end_of_window = self._end_of_window
+        while queued and self._next_seq < end_of_window:
             write = queued.popleft()
             if write.slot.reply is not None:
                 continue
             write.seq = self._next_seq
-            self._next_seq += 1
+            self._next_seq += len(write.commands)
             outstanding.append(write)
             writes.append(write)
         return writes
+
+    @property
+    def _end_of_window(self) -> int:
+        """Those whose first has this number or a later one wait for the answers to earlier ones."""
+        first = self._outstanding[0].seq if self._outstanding else self._next_seq
+        return first + self._limits.own_window
 
     def _take_outcomes(
         self,
@@ -225,23 +249,48 @@ class OwnSession:
         if Refusal.SESSION_EXPIRED in outcomes:
             self._expire()
             return
-        for write, outcome in zip(attempt.writes, outcomes, strict=True):
+        begin = 0
+        position = attempt.first_seq - attempt.writes[0].seq if attempt.writes else 0
+        for write in attempt.writes:
+            end = begin + len(write.commands) - position
+            some = outcomes[begin:end]
+            if not write.replies and _ALL_EXECUTED.issuperset(map(type, some)):
+                self._settle(write, b"".join(map(encode_write_reply, some)))
+            else:
+                self._take_each(write, position, some, attempt, now, is_hearsay=is_hearsay)
+            begin, position = end, 0  # of all but the first one all commands were submitted
+        self._pop_answered()
+
+    def _take_each(
+        self,
+        write: PendingWrite,
+        position: int,
+        outcomes: tuple[bytes | Refusal, ...],
+        attempt: _Attempt,
+        now: int,
+        *,
+        is_hearsay: bool,
+    ) -> None:
+        """Takes in the outcomes of some of these writes, from this position on."""
+        for at, outcome in enumerate(outcomes, position):
+            is_answered = write.slot.reply is not None or at < len(write.replies)
             match outcome:
-                case bytes():
-                    self._settle(write, encode_write_reply(outcome))
+                case bytes() if at == len(write.replies):
+                    write.replies += (encode_write_reply(outcome),)
+                case bytes() | Refusal.STALE if is_answered:
+                    pass  # a stale one may also have been given up, and is fenced
                 case Refusal.OUT_OF_ORDER:
                     self._repeat(attempt)
                 case Refusal.BEYOND_WINDOW:
                     self._repeat(attempt)
                     self._retry_at = now + self._limits.retry_delay_us
-                case Refusal.STALE if write.slot.reply is not None:
-                    pass  # it was given up and is fenced
                 case _:
                     # Nothing else can be true of what this node numbers itself. Another server
                     # that says so does not tell the outcome.
                     assert is_hearsay, f"{outcome} for a write that this node has numbered"
-                    self._settle(write, UNKNOWN)
-        self._pop_answered()
+                    write.replies += (UNKNOWN,) * (at + 1 - len(write.replies))
+        if len(write.replies) == len(write.commands):
+            self._settle(write, b"".join(write.replies))
 
     def _repeat(self, attempt: _Attempt) -> None:
         if attempt.session == 0:
@@ -258,11 +307,16 @@ class OwnSession:
         # Whether these were executed before the session ended, nobody can tell any more. They are
         # never repeated in a new session, where they might be executed a second time.
         for write in self._outstanding:
-            self._settle(write, UNKNOWN)
+            self._settle_rest(write, UNKNOWN)
         self._outstanding.clear()
         self._session = None
         self._epoch += 1
         self._rewound = False
+
+    def _settle_rest(self, write: PendingWrite, reply: bytes) -> None:
+        """Gives all of them this reply that have none."""
+        rest = len(write.commands) - len(write.replies)
+        self._settle(write, b"".join(write.replies) + reply * rest)
 
     def _settle(self, write: PendingWrite, reply: bytes) -> None:
         if write.slot.reply is None:
@@ -280,9 +334,9 @@ def _portions(writes: list[PendingWrite]) -> Iterator[tuple[PendingWrite, ...]]:
     size = 0
     begin = 0
     for position, write in enumerate(writes):
-        size += len(write.command)
+        size += write.slot.size
         if size > _MAX_SUBMISSION_BYTES and position > begin:
             yield tuple(writes[begin:position])
-            begin, size = position, len(write.command)
+            begin, size = position, write.slot.size
     if begin < len(writes):
         yield tuple(writes[begin:])
