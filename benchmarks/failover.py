@@ -1,4 +1,4 @@
-"""How long nobody is served after the leader is killed, and whether anybody is elected without need.
+"""How long nobody is served after the leader is killed, and elections that nobody needs.
 
     python -m benchmarks.failover [--kills 10] [--minutes 10]
 
@@ -14,9 +14,11 @@ import statistics
 import subprocess
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.write_load import run
+
 from quorate.runtime.async_clerk import AsyncClerk
 from quorate.runtime.local_cluster import LocalCluster
 
@@ -41,7 +43,7 @@ class Acknowledgements:
     def longest_gap_s(self, since: float) -> float:
         """The longest time without one, from a moment on."""
         times = [since, *(moment for moment in self.times if moment > since)]
-        return max(after - before for before, after in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in pairwise(times))
 
 
 async def gap_after_kill(cluster: LocalCluster, acknowledged: Acknowledgements) -> float:

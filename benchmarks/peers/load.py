@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 from benchmarks.peers.system import PeerMissingError, Protocol, System, find_program
 
-KEYS = 10_000
-VALUE_BYTES = 64
 _GO_SOURCES = Path(__file__).parent.parent / "load"
 _GO_PROGRAM = Path("build/load")
 _GO_PATH = Path("/usr/share/gocode")
@@ -32,12 +30,16 @@ class Load(NamedTuple):
         connections: how many.
         pipeline: requests under way on each.
         is_spread: over all nodes; else all are with the leader.
+        keys: how many different ones.
+        value_bytes: of each value.
     """
 
     operation: str
     connections: int
     pipeline: int = 1
     is_spread: bool = False
+    keys: int = 10_000
+    value_bytes: int = 64
 
 
 class Sample(NamedTuple):
@@ -80,8 +82,8 @@ def prepare(protocol: Protocol) -> None:
     if not (_GO_PATH / "src/go.etcd.io/etcd").exists() or shutil.which("go") is None:
         raise PeerMissingError(_GO_HINT)
     _GO_PROGRAM.parent.mkdir(exist_ok=True)
-    subprocess.run(  # noqa: S603 - our own sources
-        ["go", "build", "-o", str(_GO_PROGRAM.absolute()), "."],  # noqa: S607 - it is on the path
+    subprocess.run(
+        ["go", "build", "-o", str(_GO_PROGRAM.absolute()), "."],
         cwd=_GO_SOURCES,
         env=_go_environment(),
         check=True,
@@ -128,10 +130,10 @@ def _run_redis_benchmarks(
         command = [
             *("redis-benchmark", "-h", host, "-p", port, "-t", load.operation.lower()),
             *("-c", str(connections), "-n", str(operations * connections // load.connections)),
-            *("-P", str(load.pipeline), "-d", str(VALUE_BYTES), "-r", str(KEYS)),
+            *("-P", str(load.pipeline), "-d", str(load.value_bytes), "-r", str(load.keys)),
             *("--precision", "3"),
         ]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))  # noqa: S603
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     texts = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise RuntimeError(f"redis-benchmark has failed: {texts}")
@@ -163,9 +165,10 @@ def _run_go(system: System, servers: Sequence[str], load: Load, operations: int)
     command = [
         *(str(_GO_PROGRAM), "-protocol", system.protocol.value, "-servers", ",".join(servers)),
         *("-operation", load.operation.lower(), "-connections", str(load.connections)),
-        *("-operations", str(operations), "-keys", str(KEYS), "-value-bytes", str(VALUE_BYTES)),
+        *("-operations", str(operations), "-keys", str(load.keys)),
+        *("-value-bytes", str(load.value_bytes)),
     ]
-    ended = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 - ours
+    ended = subprocess.run(command, capture_output=True, check=True, text=True)
     result = json.loads(ended.stdout)
     percentiles = tuple(result["latency_ms"][name] for name in ("p50", "p99", "p99.9"))
     return _Outcome(result["operations"], result["seconds"], percentiles)

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.peers.system import PeerMissingError, System, answers
+
 from quorate.runtime.local_ports import LOOPBACK, free_ports
 
 _PYTHON = Path("build/peers-venv/bin/python").absolute()
@@ -20,7 +21,7 @@ class PySyncObj(System):
         code = "from importlib.metadata import version; print(version('pysyncobj'))"
         try:
             command = [str(_PYTHON), "-c", code]
-            ended = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 - ours
+            ended = subprocess.run(command, capture_output=True, check=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise PeerMissingError(_HINT) from error
         return ended.stdout.strip()

@@ -3,22 +3,33 @@
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 from benchmarks.peers.system import System
+
 from quorate.runtime.local_cluster import LocalCluster
 
 
 class Quorate(System):
-    """Three nodes as `quorate up` runs them."""
+    """Nodes as `quorate up` runs them.
+
+    Args:
+        directory: where everything is kept while it runs.
+        nodes: how many.
+    """
 
     name = "Quorate"
 
+    def __init__(self, directory: Path, nodes: int = 3) -> None:
+        super().__init__(directory)
+        self._nodes = nodes
+
     def version(self) -> str:  # noqa: D102 - see System
         command = [sys.executable, "-m", "quorate.cli", "--version"]
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[1]  # noqa: S603 - our own
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[1]
 
     def start(self) -> None:  # noqa: D102 - see System
-        self._cluster = LocalCluster.create(self.directory / "cluster")
+        self._cluster = LocalCluster.create(self.directory / "cluster", nodes=self._nodes)
         self._cluster.start()
         leader = asyncio.run(self._cluster.wait_until_serving())
         self._servers = sorted(self._cluster.servers, key=lambda s: s != leader.client_address)

@@ -69,10 +69,10 @@ class System(ABC):
         """Ends its processes."""
         for process in self._processes:
             process.terminate()
-        give_up_at = time.monotonic() + _STOP_TIMEOUT_S
+        give_up_at = time.perf_counter() + _STOP_TIMEOUT_S
         for process in self._processes:
             try:
-                process.wait(max(0.0, give_up_at - time.monotonic()))
+                process.wait(max(0.0, give_up_at - time.perf_counter()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -93,16 +93,16 @@ class System(ABC):
         directory = self.directory / name
         directory.mkdir(parents=True)
         with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - a program that was asked for
+            process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=directory, env={**os.environ, **environment}
             )
         self._processes.append(process)
 
     def _wait_until(self, serves: Callable[[], bool]) -> None:
-        give_up_at = time.monotonic() + START_TIMEOUT_S
+        give_up_at = time.perf_counter() + START_TIMEOUT_S
         while not serves():
             gone = [process.args for process in self._processes if process.poll() is not None]
-            if gone or time.monotonic() > give_up_at:
+            if gone or time.perf_counter() > give_up_at:
                 raise RuntimeError(f"{self.name} does not start; see {self.directory}/*/log")
             time.sleep(0.1)
 

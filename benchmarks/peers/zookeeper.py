@@ -1,9 +1,9 @@
 """ZooKeeper, three nodes, with its default settings; it syncs each write to the disk."""
 
-import subprocess
 from pathlib import Path
 
 from benchmarks.peers.system import PeerMissingError, Protocol, System, answers, find_program
+
 from quorate.runtime.local_ports import LOOPBACK, free_ports
 
 _JAR = Path("/usr/share/java/zookeeper.jar")
@@ -18,7 +18,8 @@ class ZooKeeper(System):
 
     def version(self) -> str:  # noqa: D102 - see System
         _java()
-        return _JAR.resolve().stem.removeprefix("zookeeper-")
+        named = next(_JAR.parent.glob("zookeeper-[0-9]*.jar"), _JAR)
+        return named.stem.removeprefix("zookeeper-")
 
     def start(self) -> None:  # noqa: D102 - see System
         ports = free_ports(9)

@@ -171,6 +171,6 @@ def a_truncation_leaves_the_configuration_in_force(patches: pytest.MonkeyPatch) 
     def without_taking_back(self: RaftLog, index: int) -> None:
         known = list(self._configurations)
         truncate_from(self, index)
-        self._configurations = known
+        self._configurations, self.configuration = known, known[-1][1]
 
     patches.setattr(RaftLog, "truncate_from", without_taking_back)

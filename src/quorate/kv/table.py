@@ -13,7 +13,6 @@ import msgspec
 from quorate.kv.commands import (
     OK_REPLY,
     Append,
-    Command,
     Delete,
     Failure,
     FailureCode,

@@ -35,7 +35,6 @@ from quorate.replica.outcomes import Completed
 _MAX_SUBMISSION_BYTES = 1024 * 1024
 _INCARNATIONS_PER_BOOT = 1 << 20
 _NODE_BITS = 31
-_ALL_EXECUTED = frozenset({bytes})  # the types of outcomes of which none is a refusal
 
 
 class PendingWrite(msgspec.Struct, eq=False):
@@ -254,8 +253,9 @@ class OwnSession:
         for write in attempt.writes:
             end = begin + len(write.commands) - position
             some = outcomes[begin:end]
-            if not write.replies and _ALL_EXECUTED.issuperset(map(type, some)):
-                self._settle(write, b"".join(map(encode_write_reply, some)))
+            replies = [encode_write_reply(reply) for reply in some if isinstance(reply, bytes)]
+            if len(replies) == len(write.commands):
+                self._settle(write, b"".join(replies))
             else:
                 self._take_each(write, position, some, attempt, now, is_hearsay=is_hearsay)
             begin, position = end, 0  # of all but the first one all commands were submitted
@@ -287,7 +287,7 @@ class OwnSession:
                 case _:
                     # Nothing else can be true of what this node numbers itself. Another server
                     # that says so does not tell the outcome.
-                    assert is_hearsay, f"{outcome} for a write that this node has numbered"
+                    assert is_hearsay, f"{outcome!r} for a write that this node has numbered"
                     write.replies += (UNKNOWN,) * (at + 1 - len(write.replies))
         if len(write.replies) == len(write.commands):
             self._settle(write, b"".join(write.replies))
