@@ -59,7 +59,11 @@ func main() {
 	addresses := strings.Split(*servers, ",")
 	connections := make([]connection, *count)
 	for number := range connections {
-		made, err := connect(addresses[number%len(addresses)], keys)
+		var toMake []string // by the first, if the protocol has nothing to write to else
+		if number == 0 {
+			toMake = keys
+		}
+		made, err := connect(addresses[number%len(addresses)], toMake)
 		if err != nil {
 			log.Fatal(err)
 		}

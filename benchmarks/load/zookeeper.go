@@ -19,6 +19,7 @@ const (
 	nodeExists   = -110
 	anyVersion   = -1
 	sessionLasts = 30 * time.Second
+	connectLasts = 20 * time.Second
 )
 
 type zooKeeper struct {
@@ -27,8 +28,23 @@ type zooKeeper struct {
 	request []byte
 }
 
-// connectToZooKeeper makes a session, and the nodes if they are not there yet.
+// connectToZooKeeper makes a session, and nodes that are not there yet. A server that says that it
+// serves may still close connections for a while.
 func connectToZooKeeper(server string, keys []string) (connection, error) {
+	giveUpAt := time.Now().Add(connectLasts)
+	for {
+		made, err := tryZooKeeper(server, keys)
+		if err == nil {
+			return made, nil
+		}
+		if time.Now().After(giveUpAt) {
+			return nil, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func tryZooKeeper(server string, keys []string) (connection, error) {
 	socket, err := net.Dial("tcp", server)
 	if err != nil {
 		return nil, err
@@ -46,11 +62,7 @@ func connectToZooKeeper(server string, keys []string) (connection, error) {
 		return nil, err
 	}
 	for _, key := range keys {
-		err := c.create(key)
-		if err == errExists {
-			break // another connection has made them
-		}
-		if err != nil {
+		if err := c.create(key); err != nil && err != errExists {
 			return nil, err
 		}
 	}

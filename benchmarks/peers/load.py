@@ -168,7 +168,9 @@ def _run_go(system: System, servers: Sequence[str], load: Load, operations: int)
         *("-operations", str(operations), "-keys", str(load.keys)),
         *("-value-bytes", str(load.value_bytes)),
     ]
-    ended = subprocess.run(command, capture_output=True, check=True, text=True)
+    ended = subprocess.run(command, capture_output=True, check=False, text=True)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {ended.stderr}")
     result = json.loads(ended.stdout)
     percentiles = tuple(result["latency_ms"][name] for name in ("p50", "p99", "p99.9"))
     return _Outcome(result["operations"], result["seconds"], percentiles)
