@@ -3,8 +3,8 @@
     python -m benchmarks.scaling [--seconds 3] [--only NAME ...] [--chart FILE.svg]
 
 Each row is one load on a new cluster (on the same one, for connections and values): writes per
-second, their latency, and what all nodes together take of the processors for each. Where the last
-jumps from one row to the next there is a limit; the machine is shared, so look at it more than once.
+second, their latency, and what all nodes together take of the processors for each. Where that
+jumps from one row to the next there is a limit; on a shared machine, look at it more than once.
 `--chart` draws the latency over the throughput for the number of connections.
 """
 

@@ -23,7 +23,8 @@ from quorate.node.node import Node
 from quorate.raft.configuration import Member, Membership, NodeId
 from quorate.raft.messages import PeerMessage
 from quorate.raft.ready import ChunkToSend, LogWrite, ReceivedChunk
-from quorate.runtime.driver import Driver, monotonic_us
+from quorate.runtime.clock import monotonic_us
+from quorate.runtime.driver import Driver
 from quorate.storage.memory_disk import MemoryDisk
 from quorate.storage.snapshots import SnapshotPart
 from quorate.storage.store import Store
@@ -126,14 +127,14 @@ class Client:
         self.replies = 0
 
     def send(self, data: bytes) -> None:
-        """See `runtime.driver.ClientConnection`."""
+        """See `runtime.clients.ClientConnection`."""
         self.replies += data.count(b"\r\n") // (1 + data.startswith(b"$"))
 
     def pause_reading(self) -> None:
-        """See `runtime.driver.ClientConnection`."""
+        """See `runtime.clients.ClientConnection`."""
 
     def resume_reading(self) -> None:
-        """See `runtime.driver.ClientConnection`."""
+        """See `runtime.clients.ClientConnection`."""
 
     close_when_sent = finish_when_sent = abort = pause_reading
 
@@ -199,7 +200,7 @@ class Cluster:
             self.leader.take(self.leader.loop.fire)
             self._exchange()
         self._clients = {
-            self.leader.driver.client_connected(client): client
+            self.leader.driver.clients.connected(client): client
             for client in [Client() for _ in range(connections)]
         }
         self.execute(command("SET"), 1)
@@ -221,8 +222,8 @@ class Cluster:
 
     def _send(self, commands: bytes) -> None:
         for connection in self._clients:
-            self.leader.driver.read_buffer()[: len(commands)] = commands
-            self.leader.driver.client_data(connection, len(commands))
+            self.leader.driver.clients.read_buffer()[: len(commands)] = commands
+            self.leader.driver.clients.data(connection, len(commands))
 
     def _exchange(self) -> None:
         """Lets the servers talk until they have nothing more to say."""

@@ -51,7 +51,7 @@ class Client(asyncio.Protocol):
                 case [b"SET", key, value]:
                     self._store.set(key, value, callback=self._answer)
                 case [b"PING"]:
-                    leads = self._store._isLeader()
+                    leads = self._store._isLeader()  # noqa: SLF001 - there is no other way to ask
                     self._transport.write(b"+leader\r\n" if leads else b"+follower\r\n")
                 case _:
                     self._transport.write(b"*0\r\n")

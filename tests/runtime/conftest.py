@@ -18,8 +18,9 @@ from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime.client_server import ClientProtocol
+from quorate.runtime.clock import monotonic_us
 from quorate.runtime.disk import DirectoryDisk
-from quorate.runtime.driver import Driver, monotonic_us
+from quorate.runtime.driver import Driver
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
 from quorate.runtime.snapshot_worker import SnapshotWorker
@@ -218,7 +219,7 @@ class LoopServer:
         self._log.start(self._driver.written)
         self._snapshots.start(self._driver)
         self._server = await loop.create_server(
-            lambda: ClientProtocol(self._driver), "127.0.0.1", 0
+            lambda: ClientProtocol(self._driver.clients), "127.0.0.1", 0
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
         if self._peer_port is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from quorate.node.limits import NodeLimits
-from quorate.runtime.driver import MAX_UNTAKEN_BYTES, READ_BYTES, SLICE_BYTES
+from quorate.runtime.clients import MAX_UNTAKEN_BYTES, READ_BYTES, SLICE_BYTES
 from quorate.wire.resp_client import encode_command
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from quorate.node.limits import NodeLimits
 from quorate.runtime import driver
-from quorate.runtime.driver import SLICE_BYTES
+from quorate.runtime.clients import SLICE_BYTES
 from quorate.runtime.log_writer import SLOW_SYNC_S
 from quorate.storage.errors import DiskFailedError, DiskFullError, StorageError
 from quorate.wire.resp_client import encode_command
@@ -257,7 +257,7 @@ def test_long_replies_that_wait_for_their_turn_come_in_order_and_before_the_end(
     new_server: NewServer, run_on_loop: Run, monkeypatch: pytest.MonkeyPatch, *, ends: bool
 ) -> None:
     """All at once they kept a node from its peers for a third of a second."""
-    monkeypatch.setattr(driver, "REPLY_TIME_US", 0)
+    monkeypatch.setattr("quorate.runtime.clients.REPLY_TIME_US", 0)
     turns = 0
     turn = driver.Driver._turn  # noqa: SLF001
 

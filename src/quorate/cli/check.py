@@ -15,7 +15,7 @@ from quorate.checker.search import Outcome
 from quorate.checker.verdict import KeyVerdict, Verdict
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Seconds
-from quorate.runtime.driver import monotonic_us
+from quorate.runtime.clock import monotonic_us
 
 _STATUS = {Outcome.OK: 0, Outcome.ILLEGAL: ExitStatus.FAILED, Outcome.UNKNOWN: ExitStatus.USAGE}
 

@@ -91,8 +91,7 @@ class Connection:
         if not self.is_writable:
             return True
         if self._output_bytes > 0 and (
-            self._output_bytes >= self._limits.connection_output_bytes
-            or self._memory.takes_no_more
+            self._output_bytes >= self._limits.connection_output_bytes or self._memory.takes_no_more
         ):
             return True
         return bool(self._slots) and (

@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from quorate.runtime.driver import Driver
+from quorate.runtime.clients import Clients
 from quorate.runtime.reply_writer import ReplyWriter
 
 LINGER_S = 1.0
@@ -11,10 +11,10 @@ LINGER_S = 1.0
 
 
 class ClientProtocol(asyncio.BufferedProtocol):
-    """One client. The driver is the only one who talks to it."""
+    """One client. `Clients` alone talks to it."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._transport: asyncio.Transport | None = None
         self._replies: ReplyWriter | None = None
         self._connection = 0
@@ -31,16 +31,16 @@ class ClientProtocol(asyncio.BufferedProtocol):
         self._replies = ReplyWriter(transport)
         # So that the node is told of all that is left over: it counts it, for all its clients.
         transport.set_write_buffer_limits(high=0)
-        self._connection = self._driver.client_connected(self)
+        self._connection = self._clients.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """Where to read to; the driver knows how much."""
-        return self._driver.read_buffer()
+        """Where to read to; they know how much."""
+        return self._clients.read_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         """The client has sent something."""
         if not self._closing:
-            self._driver.client_data(self._connection, nbytes)
+            self._clients.data(self._connection, nbytes)
 
     def eof_received(self) -> bool:
         """The client sends no more. It may still read, so what is pending is answered first.
@@ -52,7 +52,7 @@ class ClientProtocol(asyncio.BufferedProtocol):
         if self._closing:
             self.close_when_sent()
         else:
-            self._driver.client_finished(self._connection)
+            self._clients.finished(self._connection)
         return True
 
     def pause_writing(self) -> None:
@@ -64,7 +64,7 @@ class ClientProtocol(asyncio.BufferedProtocol):
         """The client has taken its replies in, or all but what waits here."""
         assert self._replies is not None
         self._replies.has_room()
-        self._driver.client_unsent(self._connection, self._replies.held_bytes)
+        self._clients.unsent(self._connection, self._replies.held_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is closed."""
@@ -73,9 +73,9 @@ class ClientProtocol(asyncio.BufferedProtocol):
             self._linger.cancel()
         if self._replies is not None:
             self._replies.drop()
-        self._driver.client_lost(self._connection)
+        self._clients.lost(self._connection)
 
-    # ------------------------------------------------------------------ from the driver
+    # ------------------------------------------------------------------ from `Clients`
 
     def send(self, data: bytes) -> None:
         """Sends replies."""
@@ -83,7 +83,7 @@ class ClientProtocol(asyncio.BufferedProtocol):
         self._replies.write(data)
         held = self._replies.held_bytes
         if held:
-            self._driver.client_unsent(self._connection, held)
+            self._clients.unsent(self._connection, held)
 
     @property
     def unsent_bytes(self) -> int:

@@ -21,8 +21,9 @@ from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.runtime.ask import ask_statuses
 from quorate.runtime.client_server import ClientProtocol
+from quorate.runtime.clock import monotonic_us
 from quorate.runtime.disk import DirectoryDisk
-from quorate.runtime.driver import Driver, monotonic_us
+from quorate.runtime.driver import Driver
 from quorate.runtime.keepalive import keep_alive
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
@@ -200,7 +201,7 @@ async def _run(
     snapshot_worker.start(driver)
     _calm_garbage_collector()
     client_server = await loop.create_server(
-        lambda: ClientProtocol(driver), sock=client_socket, backlog=BACKLOG
+        lambda: ClientProtocol(driver.clients), sock=client_socket, backlog=BACKLOG
     )
     peer_server = await loop.create_server(
         links.incoming_protocol, sock=peer_socket, backlog=BACKLOG
