@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.write_load import run
 
+from quorate.raft.configuration import NodeId
 from quorate.runtime.async_clerk import AsyncClerk
 from quorate.runtime.local_cluster import LocalCluster
 
@@ -51,9 +52,9 @@ async def gap_after_kill(cluster: LocalCluster, acknowledged: Acknowledgements) 
     leader = await cluster.wait_until_serving()
     await asyncio.sleep(SETTLE_S)
     killed = time.perf_counter()
-    cluster.kill(leader.id)
+    cluster.kill(NodeId(leader.id))
     await asyncio.sleep(AFTER_S)
-    cluster.start_node(leader.id)
+    cluster.start_node(NodeId(leader.id))
     await asyncio.sleep(SETTLE_S)
     return acknowledged.longest_gap_s(killed)
 
