@@ -20,6 +20,7 @@ from quorate.codec.log import WriteRecord, encode_record
 from quorate.codec.peer import encode_message
 from quorate.kv import layered_values, table
 from quorate.kv.commands import Put, encode_command
+from quorate.node import gateway
 from quorate.node.commands import COMMANDS
 from quorate.node.limits import NodeLimits
 from quorate.node.results import NOT_EXECUTED, READ_UNAVAILABLE, UNKNOWN, encode_outcome
@@ -33,8 +34,10 @@ from quorate.replica.replica import ReplicaLimits
 from quorate.replica.sessions import SessionLimits
 from quorate.replica.snapshot_taker import SnapshotSettings
 from quorate.runtime import (
+    clients,
     complaints,
     driver,
+    gathering,
     keepalive,
     log_writer,
     peer_links,
@@ -99,13 +102,14 @@ def shown(name: str, value: float) -> str:
     for suffix, per_second in (("_us", 1_000_000), ("_ms", 1000), ("_s", 1)):
         if lower.endswith(suffix):
             seconds = value / per_second
-            return f"{seconds:,.0f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+            return f"{seconds:,.0f} s" if seconds >= 1 else f"{seconds * 1000:g} ms"
     return f"{value:,}"
 
 
 def test_defaults_are_written_for_people() -> None:
     assert shown("max_value_bytes", 1024 * 1024) == "1 MiB"
     assert shown("timeout_us", 250_000) == "250 ms"
+    assert shown("timeout_us", 500) == "0.5 ms"
     assert shown("ttl_ms", 1_800_000) == "1,800 s"
     assert shown("window", 1024) == "1,024"
 
@@ -151,7 +155,13 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
         (complaints, ["COMPLAINT_PERIOD_S", "MAX_COMPLAINTS_PER_PERIOD"]),
         (keepalive, ["KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_PROBES"]),
         (server, ["BACKLOG", "OTHER_FILES"]),
-        (driver, ["CLIENT_TIME_US", "REPLY_TIME_US", "SLICE_BYTES"]),
+        (
+            clients,
+            ["DATA_TIME_US", "REPLY_TIME_US", "SLICE_BYTES", "READ_BYTES", "MAX_UNTAKEN_BYTES"],
+        ),
+        (driver, ["HAND_OVER_AFTER_S", "FAREWELL_S"]),
+        (gathering, ["GATHERING_US", "FEW_CLIENTS"]),
+        (gateway, ["MAX_JOINED_BYTES"]),
         (log_writer, ["SLOW_SYNC_S", "QUICK_WRITES", "RETRY_PREPARATION_S"]),
         (peer_link, ["DEFAULT_MAX_FRAME_BYTES"]),
         (peer_hello, ["MAX_HELLO_BYTES"]),

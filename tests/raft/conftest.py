@@ -24,6 +24,7 @@ from quorate.raft.configuration import (
 from quorate.raft.core import Raft
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
+    AppendEntries,
     InstallSnapshot,
     PeerMessage,
     PreVote,
@@ -36,6 +37,7 @@ from quorate.raft.ready import (
     Envelope,
     Events,
     ForwardedProposal,
+    ForwardLost,
     ForwardOutcome,
     LogWrite,
     Ready,
@@ -284,6 +286,19 @@ class Disk:
         return position < len(state.entries) and state.entries[position].term == term
 
 
+def is_of_time(events: Events, ready: Ready) -> bool:
+    """Whether nothing came out but what time makes due: heartbeats, and what counts as lost."""
+    lost = [outcome for outcome in events.forward_outcomes if isinstance(outcome, ForwardLost)]
+    return (
+        msgspec.structs.replace(events, forward_outcomes=[]) == Events()
+        and lost == events.forward_outcomes
+        and ready.write is None
+        and not ready.received
+        and not ready.chunks
+        and all(isinstance(envelope.message, AppendEntries) for envelope in ready.messages)
+    )
+
+
 class Server:
     """One core with its disk and its clock; what comes out of it gathers in lists.
 
@@ -344,6 +359,7 @@ class Server:
 
     def step(self) -> tuple[Events, Ready]:
         """One turn of a driver, with its outcome noted; a write stays on its way."""
+        has_ready = self.raft.has_ready
         events = self.raft.take_events(self.now)
         self.committed += events.committed
         self.reads += events.reads
@@ -363,6 +379,7 @@ class Server:
         self.received += ready.received
         if ready.write is not None:
             self.disk.issue(ready.write)
+        assert has_ready or is_of_time(events, ready), "a driver would have made no turn"
         return events, ready
 
     def settle(self) -> None:
