@@ -294,7 +294,6 @@ def is_of_time(events: Events, ready: Ready) -> bool:
         and lost == events.forward_outcomes
         and ready.write is None
         and not ready.received
-        and not ready.chunks
         and all(isinstance(envelope.message, AppendEntries) for envelope in ready.messages)
     )
 

@@ -305,7 +305,7 @@ class Raft(ServerState):
         return (
             self._outbox.has_messages
             or self._persistence.has_write
-            or self._delivery.is_due(self.commit_index)
+            or self._delivery.has_something(self.commit_index)
             or self._events.is_something
             or self._incoming.has_received
             or (role.has_to_send if isinstance(role, Leader) else self._remote.has_reads)

@@ -28,6 +28,10 @@ class Delivery:
         self._snapshot: SnapshotMetadata | None = None
         self._restoring_index = 0
 
+    def has_something(self, commit_index: int) -> bool:
+        """Whether there is a portion, or a snapshot, to be given out."""
+        return self._snapshot is not None or self.is_due(commit_index)
+
     def is_due(self, commit_index: int) -> bool:
         """Whether there are committed entries that can be given out now."""
         return self.index < commit_index and not self._restoring_index
