@@ -42,5 +42,13 @@ class Quorate(System):
     def pids(self) -> list[int]:  # noqa: D102 - see System
         return [self._cluster.pid(node) for node in self._cluster.running]
 
+    @property
+    def leader_pid(self) -> int:
+        """The process of the node that leads."""
+        (leader,) = [
+            member.id for member in self._cluster.members if member.client == self._servers[0]
+        ]
+        return self._cluster.pid(leader)
+
     def stop(self) -> None:  # noqa: D102 - see System
         self._cluster.stop()

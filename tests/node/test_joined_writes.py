@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 import pytest
+from tests.node.conftest import encode
 
 from quorate.codec.batch import Submission, decode_batch
 from quorate.node.gateway import MAX_JOINED_BYTES
@@ -13,7 +14,6 @@ from quorate.node.limits import NodeLimits
 from quorate.node.requests import REQUEST_BYTES
 from quorate.raft.entry import EntryKind
 from quorate.replica.sessions import SessionLimits
-from tests.node.conftest import encode
 
 if TYPE_CHECKING:
     from tests.node.conftest import Cluster, Server
