@@ -9,6 +9,7 @@ it polls, and reads from sockets.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,18 +51,11 @@ _NOT_THE_LOOP = ("Thread._bootstrap", "_stop_when_stdin_closes")
 
 
 def stage_of(frames: list[str]) -> str:
-    """What a stack, outermost function first, is doing: the innermost stage of those it is in.
-
-    Of the stages that a stack is in, the one that is named first is meant.
-    """
-    return next(
-        (
-            stage
-            for stage, part in STAGES.items()
-            if any(frame.startswith(part) for frame in frames)
-        ),
-        THE_REST,
-    )
+    """What a stack of functions is doing: of the stages it is in, the one that is named first."""
+    for stage, part in STAGES.items():
+        if any(frame.startswith(part) for frame in frames):
+            return stage
+    return THE_REST
 
 
 def count_stages(stacks: Iterable[str]) -> Counter[str]:
@@ -94,7 +88,7 @@ def profile(system: Quorate, load: Load, seconds: float) -> tuple[Sample, Counte
         ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as spy:
             taken = run_load(system, load, operations=quiet.operations)
-            spy.terminate()
+            spy.send_signal(signal.SIGINT)  # else it forgets what it has seen
         counts = count_stages(stacks.read().splitlines())
     print(f"  {taken.rate:,.0f}/s while it is looked at, {quiet.rate:,.0f}/s otherwise")
     return taken, counts, calls / quiet.operations

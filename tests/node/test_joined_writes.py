@@ -129,9 +129,9 @@ def test_what_is_kept_together_is_bounded(new_cluster: type[Cluster]) -> None:
     client.send_raw(command * (3 * most))
     gateway = server.node._gateway  # noqa: SLF001 - how they are kept is seen nowhere else
     server.read_clients()
-    for pending in gateway._unanswered.values():  # noqa: SLF001
-        slots.add(pending.slot)
-        assert pending.slot.size <= MAX_JOINED_BYTES
+    for slot in gateway._unanswered:  # noqa: SLF001
+        slots.add(slot)
+        assert slot.size <= MAX_JOINED_BYTES
     assert len(slots) >= 3
     cluster.settle()
     assert client.take_replies() == [b"OK"] * (3 * most)
