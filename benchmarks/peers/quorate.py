@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.system import System
 
+from quorate.node.status import NodeStatus
 from quorate.runtime.local_cluster import LocalCluster
 
 
@@ -41,6 +42,10 @@ class Quorate(System):
     @property
     def pids(self) -> list[int]:  # noqa: D102 - see System
         return [self._cluster.pid(node) for node in self._cluster.running]
+
+    async def statuses(self) -> list[NodeStatus]:
+        """What the nodes say of themselves."""
+        return [status for status in await self._cluster.statuses() if status is not None]
 
     @property
     def leader_pid(self) -> int:
