@@ -1,6 +1,8 @@
 """How steady the latency of writes is: as many as 50 connections can make, snapshots included.
 
     python -m benchmarks.steady [--seconds 60] [--connections 50]
+
+The load is closed: each connection has one write under way.
 """
 
 import argparse

@@ -20,9 +20,7 @@ class Store(SyncObj):
     """The replicated state."""
 
     def __init__(self, me: str, others: list[str]) -> None:
-        settings = SyncObjConf(
-            autoTick=False, autoTickPeriod=PERIOD_S, appendEntriesPeriod=PERIOD_S
-        )
+        settings = SyncObjConf(autoTickPeriod=PERIOD_S, appendEntriesPeriod=PERIOD_S)
         super().__init__(me, others, settings)
         self._values: dict[bytes, bytes] = {}
 
@@ -35,8 +33,9 @@ class Store(SyncObj):
 class Client(asyncio.Protocol):
     """A connection."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
+        self._loop = loop
         self._reader = hiredis.Reader()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -57,17 +56,17 @@ class Client(asyncio.Protocol):
                     self._transport.write(b"*0\r\n")
 
     def _answer(self, _result: None, failure: int) -> None:
-        self._transport.write(b"-ERR %d\r\n" % failure if failure else b"+OK\r\n")
+        # In the thread in which PySyncObj waits for its sockets.
+        reply = b"-ERR %d\r\n" % failure if failure else b"+OK\r\n"
+        self._loop.call_soon_threadsafe(self._transport.write, reply)
 
 
 async def main(me: str, others: str, port: str) -> None:
     """Serves for ever."""
     store = Store(me, others.split(","))
     loop = asyncio.get_running_loop()
-    await loop.create_server(lambda: Client(store), "127.0.0.1", int(port))
-    while True:
-        store.doTick(0.0)
-        await asyncio.sleep(PERIOD_S)
+    await loop.create_server(lambda: Client(store, loop), "127.0.0.1", int(port))
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
