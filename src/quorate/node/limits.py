@@ -28,7 +28,8 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
             connections of the node together, from which on only one of these is read further.
         stalled_client_us: a client that takes up a part of one of the last three limits when it is
             reached, and has not moved for so long, is given up.
-        own_window: writes of plain connections that are under way at a time.
+        own_window: writes of plain connections that are under way at a time; those that came
+            together may exceed it.
         retry_delay_us: the pause before something that was refused is submitted again.
         session_keepalive_us: the node's own session is used at least this often.
     """

@@ -259,6 +259,7 @@ class OwnSession:
             else:
                 self._take_each(write, position, some, attempt, now, is_hearsay=is_hearsay)
             begin, position = end, 0  # of all but the first one all commands were submitted
+        assert begin == len(outcomes) or not attempt.writes, "one for each command"
         self._pop_answered()
 
     def _take_each(

@@ -124,9 +124,11 @@ class _Session(msgspec.Struct, array_like=True):
         """Frees the replies up to `acked`, and fences the numbers up to it."""
         if acked <= self.acked:
             return
-        if self.is_ordered and acked >= self.last_seq:  # by far the most frequent
+        if self.is_ordered and acked >= self.last_seq:  # all of them; by far the most frequent
             self.stored.clear()
             self.reply_bytes = 0
+            self.acked = self.last_seq = acked
+            return
         newly_acked: Iterable[int] = range(self.acked + 1, acked + 1)
         if acked - self.acked > len(self.stored):  # a fence: look only at what is there
             newly_acked = [seq for seq in self.stored if seq <= acked]

@@ -158,10 +158,11 @@ class Driver:
 
     def received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
         """Another server has sent messages."""
-        now = monotonic_us()
+        now, raft = monotonic_us(), self._node.raft
+        term, leader = raft.current_term, raft.leader
         for message in messages:
             self._node.receive(sender, message, now)
-        if self._node.raft.has_ready:
+        if raft.has_ready or raft.current_term != term or raft.leader != leader:
             self._schedule_turn()
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
