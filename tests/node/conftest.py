@@ -265,8 +265,7 @@ class Server:
     def receive(self, packet: Packet) -> None:
         """A message arrives."""
         message = decode_message(encode_message(packet.message))
-        self.node.receive(packet.sender, message, self._cluster.now)
-        self.has_input = True
+        self.has_input |= self.node.receive(packet.sender, message, self._cluster.now)
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:
         """The link to another server broke, or is there."""
@@ -279,7 +278,11 @@ class Server:
             return []
         self.has_input = False
         self.read_clients()
-        ready = self.node.take_ready(self._cluster.now)
+        if (urgent := self.node.take_urgent(self.now)) is not None:
+            self.has_input = True
+            return self._carry_out(urgent)
+        ready = self.node.take_ready(self.now)
+        packets = self._carry_out(ready)
         bytes_to: Counter[int] = Counter()
         for number, data in ready.replies:
             bytes_to[number] += len(data)
@@ -293,14 +296,17 @@ class Server:
                 self.node.close_connection(number, self.now)
         for number in ready.given_up:
             self.clients.pop(number).is_closed = True
-        if ready.write is not None:
-            assert self.disk.pending is None, "at most one write is on its way"
-            self.disk.pending = ready.write
-        self._plan_snapshot_work(ready)
         self.has_input |= any(
             client.unread and not self.node.is_congested(client.id)
             for client in self.clients.values()
         )
+        return packets
+
+    def _carry_out(self, ready: NodeReady) -> list[Packet]:
+        if ready.write is not None:
+            assert self.disk.pending is None, "at most one write is on its way"
+            self.disk.pending = ready.write
+        self._plan_snapshot_work(ready)
         return [Packet(self.me, envelope.to, envelope.message) for envelope in ready.messages]
 
     def _plan_snapshot_work(self, ready: NodeReady) -> None:

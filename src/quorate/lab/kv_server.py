@@ -132,8 +132,8 @@ class KvServer:
     def _receive(self, sender: NodeId, message: PeerMessage) -> None:
         if isinstance(message, Forward):
             self._commands += len(decode_batch(message.data))
-        self.node.receive(sender, message, self._tasks.now)
-        self._need_turn()
+        if self.node.receive(sender, message, self._tasks.now):
+            self._need_turn()
 
     def _lost(self, peer: NodeId) -> None:
         """All that was under way to a server has failed, so the core need not wait for it."""
@@ -157,19 +157,25 @@ class KvServer:
         if self._is_over or self._is_writing:
             return
         now = self._tasks.now
-        ready = self.node.take_ready(now)
+        while (urgent := self.node.take_urgent(now)) is not None:
+            self._carry_out(urgent)
+            if self._is_writing:
+                return
+        self._carry_out(self.node.take_ready(now))
+        self._set_alarm()
+
+    def _carry_out(self, ready: NodeReady) -> None:
         for envelope in ready.messages:
             self.peers.send(envelope)
         for to_send in ready.chunks_to_send:
             if (piece := read_chunk(self._store.snapshots, to_send)) is not None:
                 self.peers.send(piece)
         for connection, data in ready.replies:
-            self.node.close_connection(connection, now)
+            self.node.close_connection(connection, self._tasks.now)
             self._replies.pop(connection).set(data)
         self._work_on_snapshots(ready)
         if ready.write is not None:
             self._write(ready.write)
-        self._set_alarm()
 
     def _work_on_snapshots(self, ready: NodeReady) -> None:
         """Does all but the sending at once; if there was anything, the node wants another turn."""

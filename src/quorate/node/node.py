@@ -142,9 +142,16 @@ class Node:
 
     # ------------------------------------------------------------------ what goes in
 
-    def receive(self, sender: NodeId, message: PeerMessage, now: int) -> None:
-        """Takes in a message of another server."""
+    def receive(self, sender: NodeId, message: PeerMessage, now: int) -> bool:
+        """Takes in a message of another server.
+
+        Returns:
+            Whether `take_ready` is to follow. Most of what a leader receives makes nothing due.
+        """
+        raft = self.raft
+        term, leader = raft.current_term, raft.leader
         self._replica.receive(sender, message, now)
+        return raft.has_ready or raft.current_term != term or raft.leader != leader
 
     def link_changed(self, peer: NodeId, *, up: bool, now: int) -> None:
         """A connection with another server, of either direction, was made or was lost."""

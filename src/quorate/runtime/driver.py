@@ -158,11 +158,10 @@ class Driver:
 
     def received(self, sender: NodeId, messages: list[PeerMessage]) -> None:
         """Another server has sent messages."""
-        now, raft = monotonic_us(), self._node.raft
-        term, leader = raft.current_term, raft.leader
+        now, is_due = monotonic_us(), False
         for message in messages:
-            self._node.receive(sender, message, now)
-        if raft.has_ready or raft.current_term != term or raft.leader != leader:
+            is_due |= self._node.receive(sender, message, now)
+        if is_due:
             self._schedule_turn()
 
     def link_changed(self, peer: NodeId, *, up: bool) -> None:

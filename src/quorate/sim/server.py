@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from quorate.node.node import Node
+from quorate.node.node import Node, NodeReady
 from quorate.node.settings import NodeSettings
 from quorate.node.status import NodeInfo
 from quorate.raft.configuration import Member, NodeId
@@ -34,6 +34,8 @@ from quorate.wire.peer_hello import Hello
 _CLUSTER = "simulated"
 TURN_US = 20
 """How long a server takes to react: what arrives within it is handled together."""
+GATHERING = 0.1
+"""The chance that in a turn what clients want waits for the next, as if others were sending."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +117,7 @@ class SimulatedServer:
         self._links: PeerLinks | None = None
         self._snapshots: SnapshotWork | None = None
         self._turn_is_due = False
+        self._gathers = False
         self._cleaning_is_due = False
         self._timer = 0
         self._stalled_until = 0
@@ -176,7 +179,7 @@ class SimulatedServer:
         """Starts on what the disk holds."""
         assert self.node is None
         self._process = Process(self._scheduler)
-        self._turn_is_due = self._cleaning_is_due = False
+        self._turn_is_due = self._gathers = self._cleaning_is_due = False
         self.failure = None
         try:
             self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
@@ -369,12 +372,15 @@ class SimulatedServer:
     def received(self, sender: NodeId, message: PeerMessage) -> None:
         """Another server's message arrives."""
 
-        def feed(node: Node) -> None:
+        def receive() -> None:
+            assert self.node is not None
             if isinstance(message, InstallSnapshot):
                 self.record.offered(sender, message)
-            node.receive(sender, message, self.clock.now)
+            if self.node.receive(sender, message, self.clock.now):
+                self._schedule_turn()
 
-        self._feed(feed)
+        if self.node is not None:
+            self._process.do(receive)
 
     def ask_for_snapshot(self) -> None:
         """An operator wants it to take a snapshot."""
@@ -449,9 +455,19 @@ class SimulatedServer:
 
     def _turn(self) -> None:
         assert self.node is not None
-        assert self._snapshots is not None
         self._turn_is_due = False
-        ready = self.node.take_ready(self.clock.now)
+        while (urgent := self.node.take_urgent(self.clock.now)) is not None:
+            self._carry_out(urgent)
+        self._gathers = not self._gathers and self._rng.random() < GATHERING
+        self._carry_out(self.node.take_ready(self.clock.now, submits=not self._gathers))
+        if self._gathers:
+            self._schedule_turn()
+        if self._links is not None:
+            self._links.members_changed(self.node.raft.membership)
+        self._set_timer()
+
+    def _carry_out(self, ready: NodeReady) -> None:
+        assert self._snapshots is not None
         for envelope in ready.messages:
             self._send(envelope)
         for connection, data in ready.replies:
@@ -463,9 +479,6 @@ class SimulatedServer:
         self._snapshots.take(ready)
         if ready.write is not None:
             self._write(ready.write)
-        if self._links is not None:
-            self._links.members_changed(self.node.raft.membership)
-        self._set_timer()
 
     def _send(self, envelope: Envelope) -> None:
         assert self.node is not None
