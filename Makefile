@@ -44,7 +44,7 @@ soak: $(INSTALLED)  ## the tests that take minutes each, and many more examples 
 	$(RUN) pytest -m soak
 	$(RUN) pytest -n logical --timeout 1800 --hypothesis-profile=night -m "not processes and not soak"
 
-bench: $(INSTALLED) $(PEERS_INSTALLED)  ## beside the systems that one would take in its place, in about 20 minutes
+bench: $(INSTALLED) $(PEERS_INSTALLED)  ## beside the systems that one would take in its place, in less than half an hour
 	$(RUN) benchmarks.comparison
 
 docs: $(DOCS_INSTALLED)  ## the documentation as a web site, in site/

@@ -1,4 +1,4 @@
-"""How the cost of a write grows: with connections, values, keys, nodes, and the length of the log.
+"""How the cost of a write grows: with connections, values, keys and nodes.
 
     python -m benchmarks.scaling [--seconds 3] [--only NAME ...] [--chart FILE.svg]
 
@@ -110,7 +110,7 @@ def latency_chart(samples: list[Sample]) -> str:
         Line(title, [(taken.rate, taken.percentiles_ms[at]) for taken in samples])
         for at, title in enumerate(("p50", "p99"))
     ]
-    counts = ", ".join(map(str, CONNECTIONS))
+    counts = f"{min(CONNECTIONS):,} to {max(CONNECTIONS):,}"
     title = f"Latency (ms) over writes per second, with {counts} connections"
     return chart(title, [Panel(title, "writes per second", lines)])
 
