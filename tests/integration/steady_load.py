@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import redis
@@ -26,6 +26,7 @@ from quorate.runtime.clerk import Clerk
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Ledger
+    from tests.integration.machine_stalls import MachineStalls
 
 KEYS = 4
 OF_EACH_KIND = 3
@@ -80,8 +81,16 @@ class SteadyLoad(Crew):
     @property
     def longest_gap_s(self) -> float:
         """For how long no append of any client was acknowledged."""
-        ends = sorted(call.began + call.seconds for call in self.calls)
-        return max(later - earlier for earlier, later in itertools.pairwise(ends))
+        return max(later - earlier for earlier, later in self._gaps())
+
+    def longest_gap_beyond_s(self, stalls: MachineStalls) -> float:
+        """The same without the time for which the machine was stalled."""
+        return max(
+            later - earlier - stalls.within(earlier, later) for earlier, later in self._gaps()
+        )
+
+    def _gaps(self) -> Iterator[tuple[float, float]]:
+        return itertools.pairwise(sorted(call.began + call.seconds for call in self.calls))
 
     def report(self) -> str:
         kinds = sorted({call.kind for call in self.calls})
