@@ -271,18 +271,18 @@ class Driver:
             self._send_messages(urgent.messages)
             self._serve_snapshots(urgent)
             self._write(urgent.write)
-        answered = 0
+        replies = 0
         while True:
             ready = self._node.take_ready(monotonic_us(), submits=submits)
             self._send_messages(ready.messages)
-            answered += len(ready.replies)
+            replies += len(ready.replies)
             self._clients.send(ready.replies)
             self._clients.end(ready.closing, ready.broken)
             self._clients.give_up(ready.given_up)
             self._serve_snapshots(ready)
             if not self._write(ready.write):
                 break
-        self._gathering.answered(answered)
+        self._gathering.answered(replies)
         if self._gathering.is_to_go_on:
             self._look_again()
         self._note_membership()

@@ -29,11 +29,11 @@ class Gathering:
         """A client has sent something."""
         self._has_come = True
 
-    def answered(self, clients: int) -> None:
-        """So many clients were answered in this turn, and are about to send again."""
-        if clients > 0:
-            self._answered = clients
-            self._has_come |= clients > FEW_CLIENTS
+    def answered(self, replies: int) -> None:
+        """So many replies went out in this turn, and who gets them is about to send again."""
+        if replies > 0:
+            self._answered = replies
+            self._has_come |= replies > FEW_CLIENTS
 
     @property
     def is_to_go_on(self) -> bool:

@@ -372,15 +372,12 @@ class SimulatedServer:
     def received(self, sender: NodeId, message: PeerMessage) -> None:
         """Another server's message arrives."""
 
-        def receive() -> None:
-            assert self.node is not None
+        def receive(node: Node) -> bool:
             if isinstance(message, InstallSnapshot):
                 self.record.offered(sender, message)
-            if self.node.receive(sender, message, self.clock.now):
-                self._schedule_turn()
+            return node.receive(sender, message, self.clock.now)
 
-        if self.node is not None:
-            self._process.do(receive)
+        self._feed_and_see(receive)
 
     def ask_for_snapshot(self) -> None:
         """An operator wants it to take a snapshot."""
@@ -420,10 +417,19 @@ class SimulatedServer:
     def _feed(self, action: Callable[[Node], None]) -> None:
         """Does something with the node, and lets a turn of the driver follow."""
 
+        def feed(node: Node) -> bool:
+            action(node)
+            return True
+
+        self._feed_and_see(feed)
+
+    def _feed_and_see(self, action: Callable[[Node], bool]) -> None:
+        """Does something with the node, and lets a turn follow if it returns that one has to."""
+
         def feed() -> None:
             assert self.node is not None
-            action(self.node)
-            self._schedule_turn()
+            if action(self.node):
+                self._schedule_turn()
 
         if self.node is not None:
             self._process.do(feed)
