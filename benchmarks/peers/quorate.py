@@ -1,8 +1,9 @@
-"""Quorate itself, with its default settings."""
+"""Quorate itself."""
 
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peers.system import System
@@ -17,20 +18,26 @@ class Quorate(System):
     Args:
         directory: where everything is kept while it runs.
         nodes: how many.
+        serve_options: further options of `quorate serve`; by default they have default settings.
     """
 
     name = "Quorate"
 
-    def __init__(self, directory: Path, nodes: int = 3) -> None:
+    def __init__(
+        self, directory: Path, nodes: int = 3, *, serve_options: Sequence[str] = ()
+    ) -> None:
         super().__init__(directory)
         self._nodes = nodes
+        self._serve_options = serve_options
 
     def version(self) -> str:  # noqa: D102 - see System
         command = [sys.executable, "-m", "quorate.cli", "--version"]
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[1]
 
     def start(self) -> None:  # noqa: D102 - see System
-        self._cluster = LocalCluster.create(self.directory / "cluster", nodes=self._nodes)
+        self._cluster = LocalCluster.create(
+            self.directory / "cluster", nodes=self._nodes, serve_options=self._serve_options
+        )
         self._cluster.start()
         leader = asyncio.run(self._cluster.wait_until_serving())
         self._servers = sorted(self._cluster.servers, key=lambda s: s != leader.client_address)
