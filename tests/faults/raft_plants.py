@@ -180,8 +180,8 @@ def a_leader_serves_reads_without_asking_a_majority(patches: pytest.MonkeyPatch)
 def a_read_is_confirmed_by_an_answer_to_an_older_request(patches: pytest.MonkeyPatch) -> None:
     begin = ReadRounds.begin
 
-    def begin_earlier(self: ReadRounds, *, read_index: int, first_id: int) -> None:
-        begin(self, read_index=read_index, first_id=first_id - 10)
+    def begin_earlier(self: ReadRounds, *, read_index: int, first_id: int, ask_all_at: int) -> None:
+        begin(self, read_index=read_index, first_id=first_id - 10, ask_all_at=ask_all_at)
 
     patches.setattr(ReadRounds, "begin", begin_earlier)
 

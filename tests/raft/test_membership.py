@@ -153,6 +153,37 @@ def test_a_removed_leader_leads_until_its_removal_is_committed_and_does_not_coun
     assert cluster.leader.raft.current_term == 2
 
 
+def test_a_learner_that_reads_confirms_nothing(new_cluster: type[Cluster]) -> None:
+    """It votes for nobody: who leads now may have been elected without its knowledge."""
+    cluster = new_cluster(3, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.add(4)
+    cluster.change(1, configuration.with_learner(Member(NodeId(4)), promote=False))
+    cluster.run(2 * HEARTBEAT)
+    cluster.isolate(2, 3)
+    cluster.read(4, 5)
+    cluster.deliver()
+    assert cluster[4].reads == []
+
+
+def test_a_leader_that_is_removed_needs_a_majority_without_itself_for_a_read(
+    new_cluster: type[Cluster],
+) -> None:
+    """So many are asked at once, and a follower's request confirms no more than that follower."""
+    cluster = new_cluster(4, settings=PRODUCTION)
+    configuration = lead(cluster)
+    cluster.change(1, configuration.without(NodeId(1)))
+    cluster.deliver(lambda packet: 2 in (packet.sender, packet.to))
+    cluster.drop()
+    assert cluster[1].raft.is_leader
+    cluster.read(1, 5)
+    asked = [packet.to for packet in cluster.network if isinstance(packet.message, AppendEntries)]
+    assert len(asked) == 2
+    cluster.read(2, 6)
+    cluster.deliver(lambda packet: 2 in (packet.sender, packet.to))
+    assert cluster[1].reads == cluster[2].reads == []
+
+
 def test_a_server_that_is_to_go_may_still_have_to_lead(new_cluster: type[Cluster]) -> None:
     """Only it has the entry that removes it, and only with that entry can anybody win (§4.2.2)."""
     cluster = new_cluster(2, settings=PRODUCTION)

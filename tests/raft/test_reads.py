@@ -8,7 +8,7 @@ from quorate.raft.reads import LocalRead, Read, ReadRounds, RemoteRead
 
 def test_without_reads_no_round_begins() -> None:
     rounds = ReadRounds()
-    rounds.begin(read_index=5, first_id=10)
+    rounds.begin(read_index=5, first_id=10, ask_all_at=0)
     assert not rounds.is_under_way
 
 
@@ -17,7 +17,7 @@ def test_all_that_wait_share_a_round() -> None:
     reads: list[Read] = [LocalRead(1), RemoteRead(NodeId(2), 7), LocalRead(2)]
     for read in reads:
         rounds.add(read)
-    rounds.begin(read_index=5, first_id=10)
+    rounds.begin(read_index=5, first_id=10, ask_all_at=0)
     assert (rounds.is_under_way, rounds.read_index, rounds.first_id) == (True, 5, 10)
     assert rounds.take_confirmed(9) == []
     assert rounds.take_confirmed(10) == reads
@@ -27,12 +27,12 @@ def test_all_that_wait_share_a_round() -> None:
 def test_a_read_that_comes_during_a_round_has_the_next() -> None:
     rounds = ReadRounds()
     rounds.add(LocalRead(1))
-    rounds.begin(read_index=5, first_id=10)
+    rounds.begin(read_index=5, first_id=10, ask_all_at=0)
     rounds.add(LocalRead(2))
-    rounds.begin(read_index=6, first_id=20)
+    rounds.begin(read_index=6, first_id=20, ask_all_at=0)
     assert (rounds.read_index, rounds.first_id) == (5, 10), "the round under way goes on"
     assert rounds.take_confirmed(30) == [LocalRead(1)]
-    rounds.begin(read_index=6, first_id=31)
+    rounds.begin(read_index=6, first_id=31, ask_all_at=0)
     assert rounds.take_confirmed(30) == []
     assert rounds.take_confirmed(31) == [LocalRead(2)]
 
@@ -40,7 +40,7 @@ def test_a_read_that_comes_during_a_round_has_the_next() -> None:
 def test_a_leader_that_loses_its_term_leaves_no_read_behind() -> None:
     rounds = ReadRounds()
     rounds.add(LocalRead(1))
-    rounds.begin(read_index=5, first_id=10)
+    rounds.begin(read_index=5, first_id=10, ask_all_at=0)
     rounds.add(LocalRead(2))
     assert rounds.abandon() == [LocalRead(1), LocalRead(2)]
 

@@ -573,27 +573,32 @@ class Raft(ServerState):
     # ------------------------------------------------------------------ reads and forwarding
 
     def _receive_read_index(self, sender: NodeId, request: ReadIndex) -> None:
-        if isinstance(self._role, Leader):
-            self._role.reads.add(RemoteRead(sender, request.id))
-        else:
+        if not isinstance(self._role, Leader):
             self._outbox.send(sender, ReadIndexAnswer(request.id, self.current_term, None))
+            return
+        read = RemoteRead(sender, request.id)
+        if self.has_committed_in_term and self._role.is_confirmed_by_request_of(sender):
+            self._serve_read(self._role, read, self.commit_index)
+        else:
+            self._role.reads.add(read)
 
     def _serve_reads(self, leader: Leader) -> None:
         for read in leader.take_confirmed_reads():
-            self._serve_read(read, leader.reads.read_index)
+            self._serve_read(leader, read, leader.reads.read_index)
         if self.has_committed_in_term:
-            leader.begin_read_round(self.commit_index)
+            leader.begin_read_round(self.commit_index, self._now)
         # A leader without followers is a majority by itself: its round is over at once.
         for read in leader.take_confirmed_reads():
-            self._serve_read(read, leader.reads.read_index)
+            self._serve_read(leader, read, leader.reads.read_index)
 
-    def _serve_read(self, read: Read, read_index: int) -> None:
+    def _serve_read(self, leader: Leader, read: Read, read_index: int) -> None:
         match read:
             case LocalRead(ticket):
                 self._events.reads.append(ReadyRead(ticket, read_index))
             case RemoteRead(origin, request_id):
                 answer = ReadIndexAnswer(request_id, self.current_term, read_index)
                 self._outbox.send(origin, answer)
+                leader.expects_read(origin, read_index)
 
     def _receive_forward(self, sender: NodeId, request: Forward) -> None:
         if isinstance(self._role, Leader):

@@ -214,6 +214,8 @@ class Leader:
     def _is_to_send_to(self, progress: Progress) -> bool:
         if self._needs_snapshot(progress) or progress.last_sent_at is None:
             return True
+        if progress.awaits_commit_index:
+            return True
         max_in_flight = self._settings.max_appends_in_flight
         return self._may_lack_entries(progress) and progress.may_send(max_in_flight)
 
@@ -227,8 +229,12 @@ class Leader:
             else:
                 progress.transfer = None
                 self._send_entries(peer, progress, commit_index, now)
-            if self._heartbeat_is_due(progress, now) or self._owes_confirmation(progress, now):
+            if self._heartbeat_is_due(progress, now) or progress.awaits_commit_index:
                 self._send_heartbeat(peer, progress, commit_index, now)
+        if self.reads.is_under_way:
+            asks_all = self.reads.take_asking_all(now)
+            for peer in self._to_be_asked_for_confirmation(now, asks_all=asks_all):
+                self._send_heartbeat(peer, self.progress[peer], commit_index, now)
 
     def deadline(self) -> int | None:
         """When the next heartbeat is due or a request counts as lost; None without followers."""
@@ -238,6 +244,8 @@ class Leader:
                 heartbeat = progress.last_sent_at + self._settings.heartbeat_interval_us
                 due = earliest(due, heartbeat)
             due = earliest(due, progress.deadline())
+        if self.reads.is_under_way:
+            due = earliest(due, self.reads.ask_all_at)
         return due
 
     def _send_entries(self, peer: NodeId, progress: Progress, commit_index: int, now: int) -> None:
@@ -269,7 +277,8 @@ class Leader:
                 last_index=previous + len(entries),
                 expires_at=now + self._settings.append_timeout_us,
             )
-            self._note_sent(progress, request_id, now)
+            reaches = min(commit_index, previous + len(entries))
+            self._note_sent(progress, request_id, commit_index=reaches, now=now)
 
     def _may_lack_entries(self, progress: Progress) -> bool:
         # Also if there is nothing new to send, but no answer has told yet that the logs match:
@@ -343,26 +352,41 @@ class Leader:
                 entries=(),
             ),
         )
-        self._note_sent(progress, request_id, now)
+        self._note_sent(progress, request_id, commit_index=min(commit_index, previous), now=now)
 
-    def _note_sent(self, progress: Progress, request_id: int, now: int) -> None:
+    def _note_sent(
+        self, progress: Progress, request_id: int, *, commit_index: int, now: int
+    ) -> None:
         progress.last_sent_at = now
         progress.last_sent_id = request_id
+        progress.commit_index_sent = max(progress.commit_index_sent, commit_index)
 
     def _heartbeat_is_due(self, progress: Progress, now: int) -> bool:
         if progress.last_sent_at is None:
             return True
         return now >= progress.last_sent_at + self._settings.heartbeat_interval_us
 
-    def _owes_confirmation(self, progress: Progress, now: int) -> bool:
-        """Whether a read round waits for an answer that was not even asked for.
+    def _to_be_asked_for_confirmation(self, now: int, *, asks_all: bool) -> list[NodeId]:
+        """Whose answers the round of reads needs, and who was not sent anything since it began.
 
-        A follower that did not answer the last heartbeats is probably out of reach. It is not
-        asked for each round of reads; the next heartbeat asks it anyway.
+        No more than make a majority are asked, those first that answer soonest; only if that
+        takes long, all. One that did not answer the last heartbeats is probably out of reach, and
+        not asked at all; the next heartbeat asks it anyway.
         """
-        if not self.reads.is_under_way or progress.last_sent_id >= self.reads.first_id:
-            return False
-        return now - progress.last_contact_at <= 2 * self._settings.heartbeat_interval_us
+        first_id, configuration = self.reads.first_id, self._configuration
+        lacking = configuration.majority - configuration.is_voter(self._me)
+        unasked: list[tuple[int, NodeId]] = []
+        for peer, progress in self.progress.items():
+            silent_us = now - progress.last_contact_at
+            is_silent = silent_us > 2 * self._settings.heartbeat_interval_us
+            if progress.is_cut_off or is_silent or not configuration.is_voter(peer):
+                continue
+            if progress.last_sent_id >= first_id:
+                lacking -= 1
+            else:
+                unasked.append((progress.answer_time_us, peer))
+        soonest_first = [peer for _, peer in sorted(unasked)]
+        return soonest_first if asks_all else soonest_first[: max(lacking, 0)]
 
     # ------------------------------------------------------------------ answers
 
@@ -478,6 +502,8 @@ class Leader:
         progress.last_contact_at = now
         progress.is_cut_off = False
         progress.acknowledged_id = max(progress.acknowledged_id, request_id)
+        if request_id == progress.last_sent_id and progress.last_sent_at is not None:
+            progress.answer_time_us = now - progress.last_sent_at
 
     def _next_index_after_conflict(self, answer: AppendEntriesAnswer) -> int:
         """Where the logs may match, by the follower's hints (Raft §5.3, fast backtracking).
@@ -493,13 +519,39 @@ class Leader:
 
     # ------------------------------------------------------------------ its majority
 
-    def begin_read_round(self, commit_index: int) -> None:
+    def begin_read_round(self, commit_index: int, now: int) -> None:
         """Begins a round for the reads that wait, unless one is under way.
 
         Args:
             commit_index: must cover an entry of the leader's own term (§6.4).
+            now: the present time.
         """
-        self.reads.begin(read_index=commit_index, first_id=self._outbox.next_id)
+        self.reads.begin(
+            read_index=commit_index,
+            first_id=self._outbox.next_id,
+            ask_all_at=now + self._settings.heartbeat_interval_us // 10,
+        )
+
+    def is_confirmed_by_request_of(self, peer: NodeId) -> bool:
+        """Whether this server still led when another one sent the request that has just come.
+
+        That one had not voted in a newer term by then, and this one has not by now. If there is no
+        majority without one of them, nobody else had been elected. It must have answered this
+        leader before: what its predecessor under the same id sent, which had other data, cannot
+        come any more then.
+        """
+        if peer not in self.progress or not self.progress[peer].acknowledged_id:
+            return False
+        return self._configuration.is_majority((self._me, peer))
+
+    def expects_read(self, peer: NodeId, read_index: int) -> None:
+        """A follower serves a read as soon as it knows that so much is committed; see that it does.
+
+        Else it would know by the next entries or the next heartbeat, and the read take so long.
+        """
+        if peer in self.progress:
+            progress = self.progress[peer]
+            progress.commit_index_awaited = max(progress.commit_index_awaited, read_index)
 
     def take_confirmed_reads(self) -> list[Read]:
         """The reads that may be served at `reads.read_index`."""

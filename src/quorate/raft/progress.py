@@ -49,6 +49,9 @@ class Progress:
         is_cut_off: its link was lost, and nothing was heard since.
         last_sent_at: when anything was last sent, in microseconds; None before that.
         last_sent_id: the id of the last request that was sent.
+        answer_time_us: how long it took to answer, when last the last request was answered.
+        commit_index_sent: the commit index that it takes over from what was sent, if that arrives.
+        commit_index_awaited: a read that it serves waits until it has taken over this one.
         needed_index: the follower's own snapshot is lost, and it has asked for one that covers
             at least this; 0 if not.
         transfer: a snapshot on its way to it.
@@ -67,6 +70,9 @@ class Progress:
         self.is_cut_off = False
         self.last_sent_at: int | None = None
         self.last_sent_id = 0
+        self.answer_time_us = 0
+        self.commit_index_sent = 0
+        self.commit_index_awaited = 0
         self.needed_index = 0
         self.transfer: SnapshotTransfer | None = None
         self.round_end = 0
@@ -77,6 +83,11 @@ class Progress:
     def is_far_behind(self) -> bool:
         """Whether it is far behind; it may have got stuck."""
         return self.transfer is not None or self.match_index < self.round_end
+
+    @property
+    def awaits_commit_index(self) -> bool:
+        """Whether nothing on its way tells it that what a read of it waits for is committed."""
+        return self.commit_index_sent < self.commit_index_awaited <= self.match_index
 
     def may_send(self, max_in_flight: int) -> bool:
         """Whether another AppendEntries with entries may be sent now."""
@@ -116,6 +127,7 @@ class Progress:
     def _go_back(self) -> None:
         # If nothing matched yet, the search goes on where it was.
         self._slots.clear()
+        self.commit_index_sent = 0
         if not self.probing:
             self.probing = True
             self.next_index = self.match_index + 1

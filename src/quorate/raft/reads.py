@@ -5,7 +5,8 @@ arrived*, that it is still the leader. All reads that wait share one round of co
 round is named by the id of the first request that may confirm it: ids only grow, and each
 request is sent after the round began, so an answer to that id or a later one proves that its
 sender still followed this leader then. An answer to anything sent before the round proves
-nothing for it; this is why a round cannot be mistaken for an earlier one.
+nothing for it; this is why a round cannot be mistaken for an earlier one. A follower's request that
+makes a majority with the leader is served without a round (`Raft._receive_read_index`).
 """
 
 import msgspec
@@ -39,6 +40,9 @@ class ReadRounds:
         """The index at which the reads of the round under way are served."""
         self.first_id = 0
         """The first request whose answer confirms the round under way."""
+        self.ask_all_at: int | None = None
+        """When those are asked for their confirmation too that were not needed at first; None if
+        that was done."""
 
     @property
     def wait(self) -> bool:
@@ -65,18 +69,27 @@ class ReadRounds:
             ]
         self._waiting.append(read)
 
-    def begin(self, *, read_index: int, first_id: int) -> None:
+    def begin(self, *, read_index: int, first_id: int, ask_all_at: int) -> None:
         """Begins a round for all reads that wait, unless one is under way.
 
         Args:
             read_index: the leader's commit index, which covers an entry of its own term.
             first_id: the id of the leader's next request.
+            ask_all_at: when more servers are to be asked than a majority needs.
         """
         if self._round or not self._waiting:
             return
         self._round, self._waiting = self._waiting, []
         self.read_index = read_index
         self.first_id = first_id
+        self.ask_all_at = ask_all_at
+
+    def take_asking_all(self, now: int) -> bool:
+        """Whether it is time to ask all of them; once in each round."""
+        if self.ask_all_at is None or now < self.ask_all_at:
+            return False
+        self.ask_all_at = None
+        return True
 
     def take_confirmed(self, acknowledged_id: int) -> list[Read]:
         """The reads of the round, if a majority has answered a request of this id or a later."""
