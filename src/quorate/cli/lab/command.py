@@ -1,7 +1,6 @@
 """The command `quorate lab`."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,13 +10,15 @@ import click
 
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.lab.job import Job, play_job, run_job
-from quorate.cli.lab.pool import run_on_all_cores, run_one_after_another
+from quorate.cli.lab.pool import run_one_after_another
 from quorate.cli.lab.record import Record
 from quorate.cli.lab.report import (
     Printed,
     print_summary,
     print_verdict,
 )
+from quorate.cli.progress import progress
+from quorate.cli.workers import run_on_all_cores
 from quorate.lab.edition import Edition
 from quorate.lab.runner import ClockKind, Outcome
 from quorate.lab.scenario import Scenario
@@ -130,7 +131,7 @@ def _run_left(jobs: Sequence[Job], report: Report) -> Done:
     if any(job.clock is ClockKind.REAL for job in jobs):
         return run_one_after_another(jobs, lambda job: play_job(job, partial(report, job)))
     if len(jobs) > 1:
-        return run_on_all_cores(jobs)
+        return run_on_all_cores(jobs, run_job)
     return ((job, run_job(job, partial(report, job))) for job in jobs)
 
 
@@ -162,26 +163,13 @@ def _in_order(jobs: Sequence[Job], done: Done) -> Done:
 def _run_many(jobs: Sequence[Job], record: Record | None) -> list[tuple[Job, Outcome]]:
     """Each test with many seeds, with a summary."""
     known = {}
-    with _progress(len(jobs)) as advance:
+    with progress(len(jobs)) as advance:
         for job, outcome in _run(jobs, record, _ignore):
             known[job] = outcome
-            advance(job, outcome)
+            advance(f"{job.name}, seed {job.seed}", failed=outcome.failure is not None)
     outcomes = [(job, known[job]) for job in jobs]
     print_summary(outcomes)
     return outcomes
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[Job, Outcome], None]]:
-    """A bar on a terminal; nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda job, outcome: None  # noqa: ARG005 - nobody watches
-        return
-    # What draws bars takes a tenth of a second to import, which only people's eyes are worth.
-    from quorate.cli.lab.progress import ProgressBar  # noqa: PLC0415
-
-    with ProgressBar(total) as bar:
-        yield bar.advance
 
 
 def _ignore(_job: Job, _line: str) -> None:

@@ -1,14 +1,13 @@
 """One run of one scenario, as it is given to a process, recorded and replayed."""
 
 import os
-import signal
-import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 
 import msgspec
 
 from quorate.cli.lab.judge import judge
+from quorate.cli.workers import prepare_worker
 from quorate.lab.edition import Edition
 from quorate.lab.runner import ClockKind, Outcome, Run, play_scenario
 from quorate.lab.suite import find
@@ -61,21 +60,6 @@ def run_job(job: Job, report: Callable[[str], None] = lambda _: None) -> Outcome
     """Runs it to its end, and judges its histories."""
     run = play_job(job, report)
     return judge(run.histories).applied_to(run.outcome)
-
-
-def prepare_worker(lifeline: Connection) -> None:
-    """Begins the life of a process that runs jobs. Ctrl-C is for its parent, with whom it ends.
-
-    Args:
-        lifeline: when nobody holds the other end any more, this process ends, whatever it does.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-
-
-def _end_with(lifeline: Connection) -> None:
-    wait([lifeline])
-    os._exit(1)
 
 
 def prepare_judge(lifeline: Connection) -> None:

@@ -1,4 +1,4 @@
-"""How a run of many seeds looks on a terminal while it lasts: a bar."""
+"""How a long run looks on a terminal while it lasts: a bar."""
 
 from types import TracebackType
 from typing import Self
@@ -12,9 +12,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
-from quorate.cli.lab.job import Job
-from quorate.lab.runner import Outcome
 
 
 class ProgressBar:
@@ -37,11 +34,10 @@ class ProgressBar:
         self._failed = 0
         self._task = self._progress.add_task("", total=total, failed=0, last="")
 
-    def advance(self, job: Job, outcome: Outcome) -> None:
+    def advance(self, name: str, *, failed: bool) -> None:
         """One more is done."""
-        self._failed += outcome.failure is not None
-        last = f"{job.name}, seed {job.seed}"
-        self._progress.update(self._task, advance=1, failed=self._failed, last=last)
+        self._failed += failed
+        self._progress.update(self._task, advance=1, failed=self._failed, last=name)
 
     def __enter__(self) -> Self:
         self._progress.start()
