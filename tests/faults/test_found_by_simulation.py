@@ -16,13 +16,13 @@ from tests.faults.search import find, measure
 from tests.simulation.test_snapshot_cycle import live_each_as_deposed_leader
 
 from quorate.sim.errors import InvariantError
-from quorate.sim.world import SECOND_US, World
+from quorate.sim.life import Life
+from quorate.sim.world import World
 
 if TYPE_CHECKING:
     from tests.faults.search import Plant
 
 SEEDS = range(1, 101)
-LIFE_US = 8 * SECOND_US
 
 NOT_COPIED = "not on its disk|on the disks of"
 NOT_DURABLE = f"but its disk|{NOT_COPIED}"
@@ -131,11 +131,11 @@ BUGS = [*RAFT, *REPLICA, *SNAPSHOT, *STORAGE]
 
 
 def live(seed: int) -> None:
-    World(seed, duration_us=LIFE_US).run()
+    World(Life(seed=seed)).run()
 
 
 def live_with_churn(seed: int) -> None:
-    World(seed, duration_us=LIFE_US, churn=True).run()
+    World(Life(seed=seed, churn=True)).run()
 
 
 @pytest.mark.parametrize(("plant", "symptom", "seed"), MEMBERSHIP)

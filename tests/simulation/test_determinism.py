@@ -6,14 +6,23 @@ import os
 import subprocess
 import sys
 
+LIVE = """
+import sys
+import msgspec
+from quorate.sim.life import Life
+from quorate.sim.runner import live
+
+outcome = live(Life(seed=int(sys.argv[1]), seconds=3, churn=bool(sys.argv[2:])))
+print(msgspec.json.encode((outcome.report, outcome.turns)).decode())
+"""
+
 
 def life(seed: int, hash_seed: str, *options: str) -> str:
-    command = [sys.executable, "-m", "quorate.sim", "--first-seed", str(seed), "--seconds", "3"]
-    command += options
+    command = [sys.executable, "-c", LIVE, str(seed), *options]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    output = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
-    report, _, _seconds_spent = output.stdout.rpartition("} ")
-    return report
+    return subprocess.run(
+        command, env=environment, capture_output=True, check=True, text=True
+    ).stdout
 
 
 def test_a_seed_gives_the_same_trace_under_another_hash_seed() -> None:

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from quorate.sim.world import SECOND_US, World
+from quorate.sim.life import Life
+from quorate.sim.world import World
 
 SECONDS = 5
 SEEDS_PER_TEST = 10
@@ -57,10 +58,10 @@ def test_that_is_so_while_members_come_and_go(first_seed: int) -> None:
 def live(first_seed: int, seeds: int, *, churn: bool = False) -> Counter[str]:
     """Lives so many lives; returns what happened in them, and how often."""
     counts: Counter[str] = Counter()
-    option = " --churn" if churn else ""
     for seed in range(first_seed, first_seed + seeds):
-        print(f"replay with: python -m quorate.sim --first-seed {seed} --seconds {SECONDS}{option}")
-        report = World(seed, duration_us=SECONDS * SECOND_US, churn=churn).run()
+        life = Life(seed=seed, seconds=SECONDS, churn=churn)
+        print(f"live it again with: {life.command}")
+        report = World(life).run()
         counts.update(acknowledged=report.acknowledged, reads=report.reads)
         counts.update(unknown=report.unknown, leaders=report.leaders)
         counts.update(faults=sum(report.faults.values()))

@@ -21,7 +21,7 @@ from quorate.node.settings import NodeSettings
 from quorate.raft.configuration import Member, NodeId
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import SnapshotSettings
-from quorate.sim.clients import KEYS, Client, ClientSettings, PlainClient
+from quorate.sim.clients import Client, ClientSettings, PlainClient
 from quorate.sim.clock import Clock
 from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
@@ -212,12 +212,12 @@ class Cluster:
             assert server.node is not None
             state = server.node.state
             self.invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
-        self.history.check({b"key-%d" % number: self._value(number) for number in range(KEYS)})
+        self.history.check({key: self._value(key) for key in self.history.keys})
 
-    def _value(self, number: int) -> bytes:
+    def _value(self, key: bytes) -> bytes:
         node = self.servers[NODES[0]].node
         assert node is not None
-        value = node.state.query(Get(b"key-%d" % number))
+        value = node.state.query(Get(key))
         assert value is None or isinstance(value, bytes)
         return value or b""
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "up": "quorate.cli.up",
     "demo": "quorate.cli.demo.command",
     "lab": "quorate.cli.lab.command",
+    "swarm": "quorate.cli.swarm.command",
     "status": "quorate.cli.status",
     "explain": "quorate.cli.explain",
     "member": "quorate.cli.member.command",

@@ -28,7 +28,9 @@ from quorate.wire.resp_reply import ErrorReply
 Dial = Callable[[str, StreamClient], Stream]
 """Calls the server at an address."""
 
-KEYS = 3
+_KEYS = 3
+_KEYS_LAST_US = 8_000_000
+"""So long the clients use the same keys: values must not grow for ever, else reads would too."""
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +51,11 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     clerk: ClerkSettings
 
 
-READER = ClientSettings(
-    reads=1.0, pause_us=100_000, deadlines=0.0, pipeline=12, clerk=ClerkSettings()
-)
-"""A plain client that only reads, at a leisurely pace."""
+def reader_settings(*, tempo: int) -> ClientSettings:
+    """A plain client that only reads, at a leisurely pace."""
+    return ClientSettings(
+        reads=1.0, pause_us=100_000 * tempo, deadlines=0.0, pipeline=12, clerk=ClerkSettings()
+    )
 
 
 class Client(Protocol):
@@ -72,8 +75,8 @@ class Client(Protocol):
         """Whether it waits for no outcome."""
 
 
-def _random_key(rng: random.Random) -> bytes:
-    return b"key-%d" % rng.randrange(KEYS)
+def _random_key(rng: random.Random, now: int) -> bytes:
+    return b"key-%d" % (now // _KEYS_LAST_US * _KEYS + rng.randrange(_KEYS))
 
 
 class ClerkClient:
@@ -127,7 +130,7 @@ class ClerkClient:
         if self._stopped:
             return
         now = self._scheduler.now
-        key = _random_key(self._rng)
+        key = _random_key(self._rng, now)
         deadline = None
         if self._rng.random() < self._settings.deadlines:
             deadline = now + self._rng.randrange(2_000_000)
@@ -299,8 +302,8 @@ class PlainClient:
         self._scheduler.after(pause, partial(self._work, stream))
 
     def _command(self) -> bytes:
-        key = _random_key(self._rng)
         now = self._scheduler.now
+        key = _random_key(self._rng, now)
         if self._rng.random() < self._settings.reads:
             self._pending.append(self._history.begin_read(self._writer, key, now))
             return encode_command("GET", key)

@@ -33,7 +33,7 @@ def draw_network_faults(rng: random.Random) -> NetworkFaults:
 def draw_server_settings(rng: random.Random, *, sending_factor: int) -> ServerSettings:
     """What all servers are like, but for what is given."""
     # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
-    client_sessions, protected_ms = rng.choice(((4, 200), (10_000, 60_000)))
+    client_sessions, protected_ms = rng.choice(((2, 200), (10_000, 60_000)))
     max_raft_state = rng.choice((NEVER, NEVER, 1, 500, 2_000, 5_000, 30_000))
     return ServerSettings(
         node=NodeSettings(
@@ -46,7 +46,7 @@ def draw_server_settings(rng: random.Random, *, sending_factor: int) -> ServerSe
                 max_append_bytes=rng.choice((1, 256, 1024 * 1024)),
                 max_write_bytes=rng.choice((1, 512, 8 * 1024 * 1024)),
                 max_committed_bytes=rng.choice((1, 1_024, 256 * 1024)),
-                max_chunk_bytes=rng.choice((1_000, 10_000, 512 * 1024)),
+                max_chunk_bytes=rng.choice((2_000, 20_000, 512 * 1024)),
             ),
             limits=NodeLimits(
                 command_timeout_us=rng.choice((300_000, 1_000_000, 3_000_000)),
@@ -83,11 +83,11 @@ def draw_sending_factor(seed: int) -> int:
     return random.Random(f"sending factor of {seed}").choice((1, 1, 3, 8))
 
 
-def draw_client_settings(rng: random.Random) -> ClientSettings:
-    """What one client is like."""
+def draw_client_settings(rng: random.Random, *, tempo: int) -> ClientSettings:
+    """What one client is like. It pauses `tempo` times as long as usual."""
     return ClientSettings(
         reads=rng.choice((0.0, 0.1, 0.3, 0.6)),
-        pause_us=rng.choice((10_000, 30_000, 100_000)),
+        pause_us=tempo * rng.choice((10_000, 30_000, 100_000)),
         deadlines=rng.choice((0.0, 0.1, 0.5)),
         pipeline=rng.choice((5, 12)),
         clerk=ClerkSettings(

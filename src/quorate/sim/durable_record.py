@@ -47,13 +47,14 @@ class DurableRecord:
         self._unsynced: LogWrite | None = None
         self._unfinished: SnapshotMetadata | None = None
         self._damaged: SnapshotMetadata | None = None
+        self._is_rotten = False
         self._votes: dict[int, NodeId] = {}
         self._offers: dict[tuple[NodeId, int], InstallSnapshot] = {}
 
     @property
     def lacks_snapshot(self) -> bool:
         """Whether the snapshot that there was is damaged, and none has come in its place."""
-        return self._damaged is not None
+        return self._damaged is not None or self._is_rotten
 
     def holds(self, index: int, term: int) -> bool:
         """Whether the entry of this index and term is synced, or in a durable snapshot."""
@@ -88,12 +89,15 @@ class DurableRecord:
 
     def snapshot_completed(self, snapshot: SnapshotMetadata) -> None:
         """The server hands the last piece of a snapshot to its disk."""
-        if not self._covers(snapshot.index):
+        if self._is_rotten or not self._covers(snapshot.index):
             self._unfinished = snapshot
 
     def snapshot_stored(self, newest: SnapshotMetadata | None) -> None:
         """The disk says which its newest snapshot is, and that it is durable."""
-        if newest == self.snapshot:
+        if newest is None and self._is_rotten:
+            self.snapshot_damaged()  # the server has found that out
+        elif newest == self.snapshot:
+            self._is_rotten = self._is_rotten and newest != self._unfinished  # or taken again
             self._unfinished = None  # it was thrown away, or there was no space
         elif newest is None or newest != self._unfinished:
             raise InvariantError(
@@ -102,10 +106,16 @@ class DurableRecord:
             )
         else:
             self.snapshot, self._unfinished, self._damaged = newest, None, None
+            self._is_rotten = False
 
     def snapshot_damaged(self) -> None:
         """The newest snapshot is not readable any more; the log says where it ended."""
         self._damaged, self.snapshot, self._unfinished = self.snapshot, None, None
+        self._is_rotten = False
+
+    def snapshot_rots(self) -> None:
+        """The newest snapshot is not readable any more, but the server does not know."""
+        self._is_rotten = True
 
     def recovered(self, found: DurableState) -> bool:
         """The server has read its disk.
@@ -118,6 +128,8 @@ class DurableRecord:
             InvariantError: it found something else than was written, or less than was synced.
         """
         self._offers.clear()
+        if self._is_rotten:
+            self._damaged, self.snapshot, self._is_rotten = self.snapshot, None, False
         snapshot = found.snapshot if found.snapshot.index else None
         for log in self._possible_logs():
             fits_lost = found.snapshot_is_lost and self._is_lost(found.start, log)

@@ -111,6 +111,11 @@ class History:
         return sum(append.outcome == outcome for append in self._appends())
 
     @property
+    def keys(self) -> list[bytes]:
+        """All keys that anybody ever appended to or read."""
+        return sorted({operation.key for operation in self._operations})
+
+    @property
     def reads(self) -> int:
         """How many reads were answered."""
         return sum(isinstance(o, Read) and o.value is not None for o in self._operations)
@@ -123,9 +128,12 @@ class History:
                 was said not to be executed, a client was told something that is not so, a read
                 was stale, or something took effect out of order.
         """
-        for key, value in sorted(values.items()):
-            appends = [append for append in self._appends() if append.key == key]
-            operations = [operation for operation in self._operations if operation.key == key]
+        of_key: dict[bytes, list[Append | Read]] = {key: [] for key in sorted(values)}
+        for operation in self._operations:
+            of_key[operation.key].append(operation)
+        for key, operations in of_key.items():
+            value = values[key]
+            appends = [operation for operation in operations if isinstance(operation, Append)]
             _check_contents(key, value, appends)
             places = _places(value, operations)
             _check_answers(key, value, operations, places)

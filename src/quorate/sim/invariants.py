@@ -19,9 +19,11 @@ from quorate.raft.core import Raft
 from quorate.raft.snapshot import LogStart, SnapshotMetadata
 from quorate.sim.configurations import CommittedConfigurations
 from quorate.sim.errors import InvariantError
-from quorate.sim.process import Process
 from quorate.sim.server import SimulatedServer
 from quorate.sim.snapshot_work import StateSeen
+
+_SAMPLED = 32
+"""As of one entry in so many the states of all servers are compared, if they pause there."""
 
 
 class _Committed(msgspec.Struct, frozen=True):
@@ -69,7 +71,6 @@ class Invariants:
         self._founders = {server.id: server.data_id for server in servers}
         self._leader_of_term: dict[int, tuple[NodeId, str]] = {}
         self._committed: list[_Committed] = []
-        self._activities: dict[NodeId, tuple[Process, int]] = {}
         self._seen: dict[NodeId, _Seen] = {}
         self._snapshots: dict[NodeId, SnapshotMetadata] = {}
         self._states: dict[int, tuple[NodeId, bytes]] = {}
@@ -84,22 +85,27 @@ class Invariants:
         """How many entries were ever committed."""
         return len(self._committed)
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Checks every server that has done anything since it was last checked.
+
+        Returns:
+            Whether there was one.
 
         Raises:
             InvariantError: a property is violated.
         """
+        have_acted = False
         for server in self._servers:
-            activity = server.activity
-            if self._activities.get(server.id) == activity:
+            if not server.has_acted:
                 continue
-            self._activities[server.id] = activity
+            server.has_acted = False
+            have_acted = True
             if server.node is not None:
                 self._check(server)
                 for state in server.take_states_seen():
                     self.check_state(server.id, state)
             self._check_snapshot(server)
+        return have_acted
 
     def check_state(self, node: NodeId, state: StateSeen) -> None:
         """Checks that all servers have the same state once they have applied as much.
@@ -114,24 +120,23 @@ class Invariants:
             )
 
     def _check(self, server: SimulatedServer) -> None:
-        assert server.node is not None
-        raft = server.node.raft
+        node = server.node
+        assert node is not None
+        raft, seen = node.raft, self._seen.get(server.id)
+        is_leader = raft.is_leader
         now = _Seen(
-            server.node,
+            node,
             raft.current_term,
             raft.commit_index,
-            server.node.state.last_applied,
+            node.state.last_applied,
             raft.log_start,
-            raft.is_leader,
-            raft.membership.index,
+            is_leader,
+            raft.membership.index if is_leader else 0,
         )
-        seen = self._seen.get(server.id)
         if now == seen:
             return
-        if seen is None or seen.node is not server.node:
-            seen = _Seen(
-                server.node, 0, 0, 0, LogStart(0, 0), is_leader=False, configuration_index=0
-            )
+        if seen is None or seen.node is not node:
+            seen = _Seen(node, 0, 0, 0, LogStart(0, 0), is_leader=False, configuration_index=0)
         if (
             now.term < seen.term
             or now.commit_index < seen.commit_index
@@ -151,6 +156,9 @@ class Invariants:
                 self._check_rule(server.id, raft)
         if now.is_leader and seen.is_leader and now.term == seen.term:
             self._check_change(server.id, raft, seen)
+        if now.last_applied != seen.last_applied and now.last_applied % _SAMPLED == 0:
+            state = node.state
+            self.check_state(server.id, StateSeen(state.last_applied, state.digest()))
         if now.log_start != seen.log_start:
             self._check_committed_end(server.id, "log begins after", now.log_start)
         self._seen[server.id] = now

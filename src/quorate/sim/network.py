@@ -133,6 +133,11 @@ class Network:
         """From now on each message takes so much longer on these links."""
         self._delays.update(dict.fromkeys(links, delay_us))
 
+    def speed_up(self, links: Iterable[Link]) -> None:
+        """Undoes `slow_down`."""
+        for link in links:
+            self._delays.pop(link, None)
+
     def heal(self) -> None:
         """Mends all links."""
         self._cuts.clear()

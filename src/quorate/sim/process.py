@@ -12,13 +12,11 @@ class Process:
 
     Args:
         scheduler: virtual time.
-
-    Attributes:
-        done: how many things it has done.
+        acts: is called when it does something.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.done = 0
+    def __init__(self, scheduler: Scheduler, acts: Callable[[], None]) -> None:
+        self._acts = acts
         self._scheduler = scheduler
         self._paused_until = 0
         self._waiting: deque[Callable[[], None]] = deque()
@@ -57,6 +55,6 @@ class Process:
             return
         self._is_busy = True
         while self._waiting and not self._is_over and self._scheduler.now >= self._paused_until:
-            self.done += 1
+            self._acts()
             self._waiting.popleft()()
         self._is_busy = False

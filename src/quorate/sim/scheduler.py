@@ -43,7 +43,7 @@ class Scheduler:
         self._sequence += 1
         heapq.heappush(self._queue, (self.now + delay, self._sequence, action))
 
-    def run_until(self, time: int, after_each: Callable[[], None]) -> None:
+    def run_until(self, time: int, after_each: Callable[[], object]) -> None:
         """Lets everything happen that is due by then.
 
         Args:

@@ -20,14 +20,17 @@ from quorate.raft.messages import InstallSnapshot, PeerMessage
 from quorate.raft.ready import Envelope, LogWrite
 from quorate.sim.clock import Clock
 from quorate.sim.durable_record import DurableRecord
+from quorate.sim.errors import InvariantError
 from quorate.sim.network import Network
 from quorate.sim.peer_links import PeerLinks
 from quorate.sim.process import Process
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.snapshot_work import SnapshotWork, StateSeen
 from quorate.sim.stream import Stream
-from quorate.storage.errors import StorageError
+from quorate.storage.errors import CorruptionError, StorageError
+from quorate.storage.frames import scan_frames
 from quorate.storage.memory_disk import MemoryDisk, StoppedError
+from quorate.storage.segments import segment_name, segment_numbers
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
 
@@ -70,6 +73,7 @@ class SimulatedServer:
             to all, and nobody's data id is known.
 
     Attributes:
+        has_acted: it has done something, or something was done to it, since this was set to False.
         founders: the members that the cluster is started with; none if this server joins later.
         data_id: of its data directory.
         disk: to be given faults.
@@ -94,6 +98,7 @@ class SimulatedServer:
         handshakes: bool = False,
     ) -> None:
         self.id = member.id
+        self.has_acted = False
         self.founders = members
         self.disk = MemoryDisk()
         self.clock = clock
@@ -108,7 +113,7 @@ class SimulatedServer:
         self._settings = settings
         self._peer = peer
         self._others = [other.id for other in members if other.id != member.id]
-        self._process = Process(scheduler)
+        self._process = Process(scheduler, self._note_activity)
         self._handshakes = handshakes
         self._directories = 0
         self._lost_records: dict[str, DurableRecord] = {}
@@ -148,11 +153,6 @@ class SimulatedServer:
         return self.node is not None and self._process.is_behind
 
     @property
-    def activity(self) -> tuple[Process, int]:
-        """Changes whenever it does anything: as long as it is equal, so is all there is of it."""
-        return self._process, self._process.done
-
-    @property
     def has_applied_all(self) -> bool:
         """Whether it runs and has applied its whole log; an entry may yet be added to that."""
         return self.node is not None and self.node.state.last_applied == self.node.raft.last_index
@@ -178,7 +178,8 @@ class SimulatedServer:
     def start(self) -> None:
         """Starts on what the disk holds."""
         assert self.node is None
-        self._process = Process(self._scheduler)
+        self._process = Process(self._scheduler, self._note_activity)
+        self._note_activity()
         self._turn_is_due = self._gathers = self._cleaning_is_due = False
         self.failure = None
         try:
@@ -219,7 +220,8 @@ class SimulatedServer:
             clock=self.clock,
             rng=self._rng,
             sync_time=self._sync_time,
-            do_after=self._do_after,
+            at_disk_after=self._at_disk_after,
+            tell_after=self._do_after,
             send=self._send,
             happened=self.happened,
         )
@@ -292,18 +294,49 @@ class SimulatedServer:
         """Whether its snapshot is damaged, and it has not got another one yet."""
         return self.record.lacks_snapshot
 
-    def damage_snapshot(self) -> bool:
-        """A byte of its snapshot changes, and it starts again; False if it has not got just one.
+    def damage_snapshot(self, *, restarts: bool) -> bool:
+        """A byte of its snapshot changes; False if it has not got just one.
 
         With an older one beside it, it might do with that.
+
+        Args:
+            restarts: it dies, and finds it out in its start; else when it sends the snapshot.
         """
         snapshots = [name for name in self.disk.names() if name.endswith(".snapshot")]
         if self.node is None or len(snapshots) != 1 or self.works_on_snapshots:
             return False
-        self.kill(power=False)
+        if restarts:
+            self.kill(power=False)
+            self.record.snapshot_damaged()
+        else:
+            self.record.snapshot_rots()
         self.disk.damage(snapshots[0], self._rng)
-        self.record.snapshot_damaged()
         return True
+
+    def damage_log(self) -> bool:
+        """A byte of its log changes. It has to see that, and loses its disk; see `lose_disk`.
+
+        Not of the newest write: there a change may look as if it had never come to the disk.
+
+        Returns:
+            False if there is nothing but the newest write.
+
+        Raises:
+            InvariantError: it starts as if nothing had been.
+        """
+        name = segment_name(segment_numbers(self.disk)[-1])
+        frames = scan_frames(self.disk.open(name).read_all()).frames
+        if not frames or not frames[-1].offset:
+            return False
+        self.kill(power=False)
+        self.disk.damage(name, self._rng, before=frames[-1].offset)
+        try:
+            Store.open(self.disk, segment_size=self._settings.segment_size)
+        except CorruptionError:
+            self.happened["damaged logs noticed"] += 1
+            self.lose_disk()
+            return True
+        raise InvariantError(f"node {self.id} has not noticed that its log is damaged")
 
     def lose_disk(self) -> None:
         """Its disk is lost. It gets an empty one, on which it is to join the cluster anew."""
@@ -329,7 +362,12 @@ class SimulatedServer:
         self._end()
         self.disk.kill()
 
+    def _note_activity(self) -> None:
+        self.has_acted = True
+
     def _end(self) -> None:
+        self.happened["ended"] += 1
+        self._note_activity()
         self._process.end()
         if self._links is not None:
             self._links.end()
@@ -440,6 +478,10 @@ class SimulatedServer:
         """Does something with disk and node in a while; a turn of the driver follows."""
         self._process.after(delay, partial(self._do, action))
 
+    def _at_disk_after(self, delay: int, action: Callable[[], None]) -> None:
+        """Does something with the disk alone in a while: nothing is due by that."""
+        self._process.after(delay, partial(self._at_disk, action))
+
     def _do(self, action: Callable[[], None]) -> None:
         self._at_disk(action)
         if self.node is not None:
@@ -521,7 +563,7 @@ class SimulatedServer:
         self.node.persisted(number, self.clock.now, raft_state_bytes=size)
         if self._store.needs_cleaning and not self._cleaning_is_due:
             self._cleaning_is_due = True
-            self._do_after(self._sync_time(), self._clean)
+            self._at_disk_after(self._sync_time(), self._clean)
 
     def _clean(self) -> None:
         assert self._store is not None

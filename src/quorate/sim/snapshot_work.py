@@ -45,8 +45,9 @@ class SnapshotWork:
         clock: the server's.
         rng: for the times.
         sync_time: draws the time of a sync, in virtual microseconds.
-        do_after: does something with node or disk so many virtual microseconds from now, in this
+        at_disk_after: does something with the disk so many virtual microseconds from now, in this
             life.
+        tell_after: does something with the node, likewise.
         send: sends a message.
         happened: counts what happens, by name.
 
@@ -63,7 +64,8 @@ class SnapshotWork:
         clock: Clock,
         rng: random.Random,
         sync_time: Callable[[], int],
-        do_after: Callable[[int, _Action], None],
+        at_disk_after: Callable[[int, _Action], None],
+        tell_after: Callable[[int, _Action], None],
         send: Callable[[Envelope], None],
         happened: Counter[str],
     ) -> None:
@@ -74,7 +76,8 @@ class SnapshotWork:
         self._clock = clock
         self._rng = rng
         self._sync_time = sync_time
-        self._do_after = do_after
+        self._at_disk_after = at_disk_after
+        self._tell_after = tell_after
         self._send = send
         self._happened = happened
         self._jobs: deque[tuple[Callable[[], int], Callable[[], _Action]]] = deque()
@@ -109,12 +112,12 @@ class SnapshotWork:
 
     def _begin(self) -> None:
         time, _ = self._jobs[0]
-        self._do_after(time(), self._do)
+        self._at_disk_after(time(), self._do)
 
     def _do(self) -> None:
         _, job = self._jobs[0]
         tell = job()
-        self._do_after(self._quick(), partial(self._end, tell))
+        self._tell_after(self._quick(), partial(self._end, tell))
 
     def _end(self, tell: _Action) -> None:
         tell()

@@ -12,14 +12,7 @@ from functools import partial
 from quorate.kv.queries import Get
 from quorate.raft.configuration import Member, NodeId
 from quorate.replica.snapshot_taker import NEVER
-from quorate.sim.clients import (
-    KEYS,
-    READER,
-    ClerkClient,
-    Client,
-    ClientSettings,
-    PlainClient,
-)
+from quorate.sim.clients import ClerkClient, Client, ClientSettings, PlainClient, reader_settings
 from quorate.sim.clock import Clock
 from quorate.sim.draws import (
     CLOCK_RATES,
@@ -32,7 +25,8 @@ from quorate.sim.errors import LivenessError
 from quorate.sim.faults import Faults
 from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
-from quorate.sim.large_values import LargeValuesClient
+from quorate.sim.large_values import PAUSE_US, LargeValuesClient
+from quorate.sim.life import Life
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
 from quorate.sim.report import Report
@@ -42,12 +36,16 @@ from quorate.sim.snapshot_work import StateSeen
 from quorate.sim.stream import Stream, StreamClient
 from quorate.sim.tolerance import Tolerance
 from quorate.sim.trace import Trace
+from quorate.sim.troubles import nobody_listens
 
 SECOND_US = 1_000_000
 _LEAST_RAFT_STATE = 256
 """Term and vote, and an entry without data, have less than these bytes."""
+_SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 7)
+"""How many servers a cluster begins with."""
 MOST_SERVERS = 7
 """Of a cluster whose members change: so many there are, members or not."""
+_OPERATOR = "operator"
 _LOSES_DISKS = 0.5
 """The share of these worlds in which servers lose their disks."""
 _PEACE_US = 2 * SECOND_US
@@ -60,23 +58,22 @@ class World:
     """A cluster, its clients and its troubles.
 
     Args:
-        seed: decides everything.
-        duration_us: how long the first phase lasts, in virtual microseconds.
-        churn: an operator changes the members, servers say who they are, and disks are lost.
+        life: what it is drawn from.
     """
 
-    def __init__(self, seed: int, *, duration_us: int = 8 * SECOND_US, churn: bool = False) -> None:
-        self._seed = seed
-        self._duration_us = duration_us
-        self._rng = rng = random.Random(seed)
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._duration_us = life.seconds * SECOND_US
+        self._rng = rng = random.Random(life.seed)
         self._scheduler = Scheduler()
         self._trace = Trace(self._scheduler)
         self._network = Network(
             self._scheduler, self._fork(), draw_network_faults(rng), self._trace
         )
         self._history = History()
-        self._server_settings = draw_server_settings(rng, sending_factor=draw_sending_factor(seed))
-        self._churn_rng = random.Random(f"churn of {seed}") if churn else None
+        sending_factor = draw_sending_factor(life.seed)
+        self._server_settings = draw_server_settings(rng, sending_factor=sending_factor)
+        self._churn_rng = random.Random(f"churn of {life.seed}") if life.churn else None
         self._servers = self._build_servers()
         self._running = [server for server in self._servers.values() if server.founders]
         self._invariants = Invariants(self._running)
@@ -86,12 +83,29 @@ class World:
             self._scheduler,
             self._network,
             self._running,
-            self._clients,
+            list(self._clients.values()),
             can_spare=self._can_spare,
             loses_disks=self._churn_rng is not None and self._churn_rng.random() < _LOSES_DISKS,
             election_timeout_us=self._server_settings.node.raft.election_timeout_us,
+            life=life,
             rng=self._fork(),
+            announce=nobody_listens,
         )
+
+    @property
+    def now(self) -> int:
+        """The present time, in virtual microseconds."""
+        return self._scheduler.now
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How often each kind of trouble has come by now."""
+        return dict(sorted(self._faults.counts.items()))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the clients that this life can do without."""
+        return tuple(name for name in self._clients if name != _OPERATOR)
 
     def run(self) -> Report:
         """Lives this life.
@@ -102,15 +116,21 @@ class World:
         """
         for server in self._running:
             server.start()
-        for client in self._clients:
-            client.start()
+        for name, client in self._clients.items():
+            if name not in self._life.without:
+                client.start()
         self._ask_for_snapshots(every_us=self._rng.choice((0, 0, 500_000, 3 * SECOND_US)))
         self._faults.start(until=self._duration_us)
-        self._scheduler.run_until(self._duration_us, self._invariants.check)
+        self._scheduler.run_until(self._duration_us, self._look)
         self._heal()
         self._check_peace()
         self._check()
         return self._report()
+
+    def _look(self) -> None:
+        """Something has happened."""
+        if self._invariants.check():
+            self._faults.look()
 
     # ------------------------------------------------------------------ building
 
@@ -119,7 +139,7 @@ class World:
         return random.Random(self._rng.getrandbits(64))
 
     def _build_servers(self) -> dict[NodeId, SimulatedServer]:
-        count = self._rng.choice((1, 3, 3, 3, 3, 3, 3, 5, 5, 5))
+        count = self._rng.choice(_SIZES)
         members = tuple(
             Member(id=NodeId(number), client_address=_address(number))
             for number in range(1, count + 1)
@@ -161,7 +181,7 @@ class World:
             scheduler=self._scheduler,
             rng=random.Random(self._churn_rng.getrandbits(64)),
         )
-        self._clients.append(operator)
+        self._clients[_OPERATOR] = operator
         return operator
 
     def _can_spare(self, server: SimulatedServer) -> bool:
@@ -172,7 +192,7 @@ class World:
         committed = self._invariants.configurations
         return Tolerance(self._running, committed, self._operator).can_spare(server)
 
-    def _build_clients(self) -> list[Client]:
+    def _build_clients(self) -> dict[str, Client]:
         """Some Clerks, some plain clients that go anywhere, and one at each server that reads.
 
         So there is always somebody to whom a server that has been left behind can lie.
@@ -180,29 +200,27 @@ class World:
         addresses = [_address(node) for node in self._servers]
         # Long names make long elements: writes span sectors, and can be torn.
         suffix = self._rng.choice((b"", b"-" + b"x" * 100))
-        clerks = [
-            ClerkClient(
+        clients: dict[str, Client] = {
+            f"clerk-{number}": ClerkClient(
                 b"clerk-%d%b" % (number, suffix),
                 servers=addresses,
                 dial=self._dial,
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=draw_client_settings(self._rng),
+                settings=draw_client_settings(self._rng, tempo=self._life.tempo),
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
-        ]
-        roamers = [
-            self._plain_client(
-                b"plain-%d%b" % (number, suffix), addresses, draw_client_settings(self._rng)
-            )
-            for number in range(2)
-        ]
-        readers = [
-            self._plain_client(b"reader-%d" % number, [address], READER)
-            for number, address in enumerate(addresses)
-        ]
+        }
+        for number in range(2):
+            settings = draw_client_settings(self._rng, tempo=self._life.tempo)
+            name = b"plain-%d%b" % (number, suffix)
+            clients[f"plain-{number}"] = self._plain_client(name, addresses, settings)
+        reader = reader_settings(tempo=self._life.tempo)
+        for number, address in enumerate(addresses):
+            name = b"reader-%d" % number
+            clients[f"reader-{number}"] = self._plain_client(name, [address], reader)
         large = self._rng.choice((0, 3_000, 40_000, 40_000))
         large_values = LargeValuesClient(
             servers=addresses,
@@ -211,8 +229,9 @@ class World:
             rng=self._fork(),
             max_bytes=large,
             keys=self._rng.choice((2, 8, 8)),
+            pause_us=PAUSE_US * self._life.tempo,
         )
-        return [*clerks, *roamers, *readers, *([large_values] if large else [])]
+        return {**clients, "large-values": large_values} if large else clients
 
     def _plain_client(
         self, name: bytes, servers: list[str], settings: ClientSettings
@@ -254,7 +273,7 @@ class World:
     def _heal(self) -> None:
         """Mends the world, and waits until everything is as it should be."""
         self._faults.heal()
-        for client in self._clients:
+        for client in self._clients.values():
             client.stop()
         deadline = self._scheduler.now + HEALING_US
         while waiting_for := self._lacking():
@@ -262,7 +281,7 @@ class World:
                 raise LivenessError(
                     f"{HEALING_US // SECOND_US} s after the world healed: {waiting_for}"
                 )
-            self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._invariants.check)
+            self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._look)
             self._faults.revive_all()
 
     def _check_peace(self) -> None:
@@ -270,14 +289,14 @@ class World:
         if self._operator is None:
             return
         leaders = self._invariants.leaders
-        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._invariants.check)
+        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._look)
         elected = self._invariants.leaders - leaders
         if elected > 1:  # some disk may have been too slow once
             raise LivenessError(f"{elected} leaders were elected after the world had healed")
 
     def _lacking(self) -> str:
         """What still is not as it should be; empty if everything is."""
-        if not all(client.is_idle for client in self._clients):
+        if not all(client.is_idle for client in self._clients.values()):
             return "calls are not answered"
         applied: set[int] = set()
         bound = self._server_settings.node.snapshots.max_raft_state
@@ -302,12 +321,12 @@ class World:
             assert server.node is not None
             state = server.node.state
             self._invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
-        self._history.check({b"key-%d" % number: self._value(number) for number in range(KEYS)})
+        self._history.check({key: self._value(key) for key in self._history.keys})
 
-    def _value(self, number: int) -> bytes:
+    def _value(self, key: bytes) -> bytes:
         node = self._members()[0].node
         assert node is not None
-        value = node.state.query(Get(b"key-%d" % number))
+        value = node.state.query(Get(key))
         assert value is None or isinstance(value, bytes)
         return value or b""
 
@@ -322,7 +341,7 @@ class World:
             server.record.overwritten for server in self._servers.values()
         )
         return Report(
-            seed=self._seed,
+            seed=self._life.seed,
             servers=len(self._running),
             members=len(self._members()),
             changes=self._invariants.configurations.changes,
@@ -334,7 +353,7 @@ class World:
             leaders=self._invariants.leaders,
             committed=self._invariants.committed,
             messages=self._network.sent,
-            faults=dict(sorted(self._faults.counts.items())),
+            faults=self.faults,
             happened=dict(sorted(happened.items())),
             trace=self._trace.checksum,
         )

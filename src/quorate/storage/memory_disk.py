@@ -260,10 +260,10 @@ class MemoryDisk:
         """
         self._device.stops_at_sectors = sectors
 
-    def damage(self, name: str, rng: random.Random) -> None:
-        """A byte of a file is another one from now on."""
+    def damage(self, name: str, rng: random.Random, *, before: int | None = None) -> None:
+        """A byte of a file, before some offset, is another one from now on."""
         content = self._existing(name, "damage").data
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        content[rng.randrange(len(content) if before is None else before)] ^= 1 << rng.randrange(8)
 
     def limit_capacity(self, capacity: int | None) -> None:
         """Let all files together have at most so many bytes from now on; None for no limit."""

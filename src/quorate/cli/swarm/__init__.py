@@ -1,0 +1,1 @@
+"""`quorate swarm`: whole clusters in the simulator, by the thousand."""

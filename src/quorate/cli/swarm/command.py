@@ -1,0 +1,72 @@
+"""The command `quorate swarm`."""
+
+import time
+from collections.abc import Sequence
+
+import click
+
+from quorate.cli.errors import ExitStatus
+from quorate.cli.progress import progress
+from quorate.cli.swarm.report import print_failure, print_summary, print_verdict
+from quorate.cli.workers import run_on_all_cores
+from quorate.sim.life import Life, drawn_life
+from quorate.sim.runner import Outcome, live, shrink
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="How many lives.")
+@click.option("--first-seed", default=1, help="The seed of the first.")
+@click.option(
+    "--seconds", type=click.IntRange(min=1), default=60, help="Virtual ones of trouble in each."
+)
+@click.option(
+    "--churn/--no-churn",
+    default=None,
+    help="Whether members come and go, and disks are lost.  [default: as the seed says]",
+)
+@click.option(
+    "--tempo",
+    type=click.IntRange(min=1),
+    help="So many times as seldom clients call and trouble comes.  [default: as the seed says]",
+)
+@click.option(
+    "--without", multiple=True, metavar="NAME", help="A kind of trouble, or a client, to leave out."
+)
+@click.pass_context
+def swarm(
+    ctx: click.Context,
+    *,
+    seeds: int,
+    first_seed: int,
+    seconds: int,
+    churn: bool | None,
+    tempo: int | None,
+    without: tuple[str, ...],
+) -> None:
+    """Lives whole clusters of production code in a hostile world, each drawn from one seed.
+
+    A life has trouble of all kinds at first; then the world heals, and everything has to become as
+    it should be. If one fails, it is made smaller, and the command that lives it again is printed.
+    """
+    begun = time.monotonic()
+    lives = [
+        drawn_life(seed, seconds=seconds, churn=churn, tempo=tempo, without=without)
+        for seed in range(first_seed, first_seed + seeds)
+    ]
+    outcomes = _live_all(lives)
+    print_summary(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    for outcome in failed:
+        print_failure(outcome, shrink(outcome))
+    print_verdict(outcomes, time.monotonic() - begun)
+    if failed:
+        ctx.exit(ExitStatus.FAILED)
+
+
+def _live_all(lives: Sequence[Life]) -> list[Outcome]:
+    known: dict[Life, Outcome] = {}
+    with progress(len(lives)) as advance:
+        for life, outcome in run_on_all_cores(lives, live):
+            known[life] = outcome
+            advance(f"seed {life.seed}", failed=outcome.failure is not None)
+    return [known[life] for life in lives]

@@ -1,0 +1,119 @@
+"""Lives lives, and makes the ones that fail as small as they get."""
+
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from quorate.sim.life import Life
+from quorate.sim.rare_turns import counted_turns
+from quorate.sim.report import Report
+from quorate.sim.world import SECOND_US, World
+
+MAX_LIVES = 60
+"""So many lives at most are lived to make one smaller."""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """How a life failed.
+
+    Attributes:
+        kind: the name of the exception.
+        text: what it says.
+        where: the line of the code that noticed.
+        at_us: when, in virtual microseconds.
+        faults: the kinds of trouble that had come by then.
+        parts: the clients that there were.
+    """
+
+    kind: str
+    text: str
+    where: str
+    at_us: int
+    faults: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a life.
+
+    Attributes:
+        life: which.
+        report: what happened in it, if all was well.
+        failure: what was not.
+        turns: how often each rare turn was taken.
+        cpu_s: seconds of a processor that it took.
+    """
+
+    life: Life
+    report: Report | None
+    failure: Failure | None
+    turns: dict[str, int]
+    cpu_s: float
+
+
+def live(life: Life) -> Outcome:
+    """Lives it to its end, or to its failure."""
+    begun = time.process_time()
+    world = World(life)
+    report: Report | None = None
+    failure: Failure | None = None
+    with counted_turns() as turns:
+        try:
+            report = world.run()
+        except Exception as error:  # noqa: BLE001 - whatever the product raises is a failure of it
+            failure = _failure(error, world)
+    return Outcome(
+        life=life,
+        report=report,
+        failure=failure,
+        turns=dict(turns),
+        cpu_s=time.process_time() - begun,
+    )
+
+
+def _failure(error: Exception, world: World) -> Failure:
+    (where,) = traceback.extract_tb(error.__traceback__)[-1:]
+    return Failure(
+        kind=type(error).__name__,
+        text=str(error) or (where.line or ""),
+        where=f"{Path(where.filename).name}:{where.lineno}",
+        at_us=world.now,
+        faults=tuple(world.faults),
+        parts=world.parts,
+    )
+
+
+def shrink(failed: Outcome) -> Outcome:
+    """The smallest life found that fails in the same way; perhaps the one that is given.
+
+    It ends when it fails, and lacks one kind of trouble, and one client, after the other, as far as
+    it still fails without. A failure is the same if the same exception is raised.
+    """
+    assert failed.failure is not None
+    smallest, lives = failed, 0
+    for life in _without_what_comes_later(failed.life, failed.failure):
+        smallest, lives = _smaller_of(smallest, life), lives + 1
+    for name in (*failed.failure.faults, *failed.failure.parts):
+        if lives < MAX_LIVES and name not in smallest.life.without:
+            without = tuple(sorted((*smallest.life.without, name)))
+            smallest = _smaller_of(
+                smallest, msgspec.structs.replace(smallest.life, without=without)
+            )
+            lives += 1
+    return smallest
+
+
+def _without_what_comes_later(life: Life, failure: Failure) -> Iterator[Life]:
+    seconds = failure.at_us // SECOND_US + 1
+    if seconds < life.seconds:
+        yield msgspec.structs.replace(life, seconds=seconds)
+
+
+def _smaller_of(known: Outcome, candidate: Life) -> Outcome:
+    outcome = live(candidate)
+    assert known.failure is not None
+    is_same = outcome.failure is not None and outcome.failure.kind == known.failure.kind
+    return outcome if is_same else known
