@@ -76,6 +76,7 @@ class SimulatedServer:
         clock: to be made to jump.
         node: while it runs.
         failure: why it stopped by itself, if it did.
+        why_down: why it does not run; empty if it does, or never has.
         record: what its disk must hold.
         happened: how often what happened to it, by name.
     """
@@ -99,6 +100,7 @@ class SimulatedServer:
         self.clock = clock
         self.node: Node | None = None
         self.failure: str | None = None
+        self.why_down = ""
         self.record = DurableRecord(member.id)
         self.happened: Counter[str] = Counter()
         self._member = member
@@ -143,6 +145,11 @@ class SimulatedServer:
         return self.node is not None
 
     @property
+    def is_paused(self) -> bool:
+        """Whether its process stands still."""
+        return self.node is not None and self._process.is_paused
+
+    @property
     def is_behind(self) -> bool:
         """Whether something has come to it that it has not looked at yet."""
         return self.node is not None and self._process.is_behind
@@ -185,12 +192,13 @@ class SimulatedServer:
             self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
         except StoppedError:
             self.happened["stopped in its start"] += 1
-            self._lose_power()
+            self._lose_power("while it started, at an operation of its disk")
             return
         except StorageError as error:
             self._stop_by_itself(error)
             return
         self.happened["started"] += 1
+        self.why_down = ""
         durable = self._store.take_durable_state()
         self.happened["started without its snapshot"] += durable.snapshot_is_lost
         if self.record.recovered(durable):
@@ -265,6 +273,7 @@ class SimulatedServer:
         if power:
             self._lose_power()
         else:
+            self.why_down = "killed"
             self._end()
             self.disk.kill()
 
@@ -301,6 +310,7 @@ class SimulatedServer:
         if self.node is None or len(snapshots) != 1 or self.works_on_snapshots:
             return False
         self.kill(power=False)
+        self.why_down = "killed, and its snapshot is damaged"
         self.disk.damage(snapshots[0], self._rng)
         self.record.snapshot_damaged()
         return True
@@ -308,6 +318,7 @@ class SimulatedServer:
     def lose_disk(self) -> None:
         """Its disk is lost. It gets an empty one, on which it is to join the cluster anew."""
         self.kill(power=False)
+        self.why_down = "its disk is lost"
         self._lost_records[self.data_id] = self.record
         self.disk = MemoryDisk()
         self.record = DurableRecord(self.id)
@@ -319,13 +330,14 @@ class SimulatedServer:
         """Its syncs don't end for a while."""
         self._stalled_until = self._scheduler.now + duration_us
 
-    def _lose_power(self) -> None:
+    def _lose_power(self, when: str = "") -> None:
+        self.why_down = f"its power went {when}".rstrip()
         self._end()
         self.disk.crash(self._rng)
 
     def _stop_by_itself(self, error: StorageError) -> None:
         self.happened["stopped by itself"] += 1
-        self.failure = str(error)
+        self.failure = self.why_down = str(error)
         self._end()
         self.disk.kill()
 
@@ -450,7 +462,7 @@ class SimulatedServer:
         try:
             action()
         except StoppedError:
-            self._lose_power()
+            self._lose_power("in an operation of its disk")
         except StorageError as error:
             self._stop_by_itself(error)
 

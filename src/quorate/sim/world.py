@@ -35,6 +35,7 @@ from quorate.sim.invariants import Invariants
 from quorate.sim.large_values import LargeValuesClient
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
+from quorate.sim.recording import Recorder
 from quorate.sim.report import Report
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
@@ -63,16 +64,24 @@ class World:
         seed: decides everything.
         duration_us: how long the first phase lasts, in virtual microseconds.
         churn: an operator changes the members, servers say who they are, and disks are lost.
+        recorder: writes down what happens, if somebody is to.
     """
 
-    def __init__(self, seed: int, *, duration_us: int = 8 * SECOND_US, churn: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        duration_us: int = 8 * SECOND_US,
+        churn: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._seed = seed
         self._duration_us = duration_us
         self._rng = rng = random.Random(seed)
         self._scheduler = Scheduler()
         self._trace = Trace(self._scheduler)
         self._network = Network(
-            self._scheduler, self._fork(), draw_network_faults(rng), self._trace
+            self._scheduler, self._fork(), draw_network_faults(rng), self._trace, recorder
         )
         self._history = History()
         self._server_settings = draw_server_settings(rng, sending_factor=draw_sending_factor(seed))
@@ -92,6 +101,9 @@ class World:
             election_timeout_us=self._server_settings.node.raft.election_timeout_us,
             rng=self._fork(),
         )
+        self._recorder = recorder
+        if recorder is not None:
+            recorder.begin(self._scheduler, self._servers.values(), self._history)
 
     def run(self) -> Report:
         """Lives this life.
@@ -100,13 +112,21 @@ class World:
             AssertionError: the service broke a promise, or an assertion of its own; the text
                 says which.
         """
+        try:
+            return self._live()
+        except Exception as error:
+            if self._recorder is not None:
+                self._recorder.failed(error)
+            raise
+
+    def _live(self) -> Report:
         for server in self._running:
             server.start()
         for client in self._clients:
             client.start()
         self._ask_for_snapshots(every_us=self._rng.choice((0, 0, 500_000, 3 * SECOND_US)))
         self._faults.start(until=self._duration_us)
-        self._scheduler.run_until(self._duration_us, self._invariants.check)
+        self._scheduler.run_until(self._duration_us, self._look)
         self._heal()
         self._check_peace()
         self._check()
@@ -251,6 +271,12 @@ class World:
         rng, servers = self._fork(), self._running
         wait(rng.randrange(len(servers)))
 
+    def _look(self) -> None:
+        """Looks at what has just happened."""
+        if self._recorder is not None:
+            self._recorder.look()
+        self._invariants.check()
+
     def _heal(self) -> None:
         """Mends the world, and waits until everything is as it should be."""
         self._faults.heal()
@@ -262,7 +288,7 @@ class World:
                 raise LivenessError(
                     f"{HEALING_US // SECOND_US} s after the world healed: {waiting_for}"
                 )
-            self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._invariants.check)
+            self._scheduler.run_until(self._scheduler.now + SECOND_US // 10, self._look)
             self._faults.revive_all()
 
     def _check_peace(self) -> None:
@@ -270,7 +296,7 @@ class World:
         if self._operator is None:
             return
         leaders = self._invariants.leaders
-        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._invariants.check)
+        self._scheduler.run_until(self._scheduler.now + _PEACE_US, self._look)
         elected = self._invariants.leaders - leaders
         if elected > 1:  # some disk may have been too slow once
             raise LivenessError(f"{elected} leaders were elected after the world had healed")
