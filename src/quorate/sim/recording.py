@@ -275,9 +275,9 @@ class Recorder:
         self._messages.append(seen)
         return MessageOnItsWay(seen, self._scheduler)
 
-    def mark(self, what: str, nodes: tuple[NodeId, ...], until: int | None) -> None:
+    def mark(self, what: str, nodes: Sequence[NodeId], until: int | None) -> None:
         """Something befalls servers, or is done to them; see `Mark`."""
-        self._marks.append(Mark(at=self._scheduler.now, until=until, what=what, nodes=nodes))
+        self._marks.append(Mark(at=self._scheduler.now, until=until, what=what, nodes=tuple(nodes)))
 
     def failed(self, error: Exception) -> None:
         """The life fails."""
