@@ -60,8 +60,13 @@ class Copy(Protocol):
 class Watcher(Protocol):
     """Sees each copy of each message between servers."""
 
-    def sent(self, sender: NodeId, to: NodeId, message: PeerMessage | None) -> Copy:
-        """It is sent; None: a server says who it is."""
+    def sent(
+        self, sender: NodeId, to: NodeId, message: PeerMessage | None, *, is_twin: bool = False
+    ) -> Copy:
+        """It is sent; as a twin of the one before it if a message comes twice.
+
+        None: a server says who it is.
+        """
 
 
 PERFECT = NetworkFaults(loss=0.0, duplication=0.0, latency_us=500, stray=0.0, split=0.0)
@@ -139,8 +144,10 @@ class Network:
             else:
                 deliver()
 
-        for _ in range(2 if self._rng.random() < faults.duplication else 1):
-            copy = None if self._watcher is None else self._watcher.sent(sender, to, message)
+        copy = None
+        for is_twin in (False, True) if self._rng.random() < faults.duplication else (False,):
+            if self._watcher is not None:
+                copy = self._watcher.sent(sender, to, message, is_twin=is_twin)
             delay = self.latency() + self._delays.get((sender, to), 0)
             self._scheduler.after(delay, partial(arrive, copy))
 

@@ -22,12 +22,8 @@ from quorate.sim.process import Process
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 
-MAX_MESSAGES = 60_000
-"""So many copies of messages are kept, the last ones."""
-MAX_DETAILS = 50_000
-"""So many states are kept, the last ones, that differ from the one before in indices alone."""
-MAX_CALLS = 20_000
-"""So many calls of clients are kept, the last ones, and those by which a life failed."""
+MAX_MESSAGES, MAX_DETAILS, MAX_CALLS = 60_000, 50_000, 20_000
+"""See `Recorder`. With these, a page on a recording has some 15 MB and opens in a few seconds."""
 MAX_TEXT = 4_000
 """A longer text has its middle cut out. What a failed check says may hold whole values."""
 _SHOWN_ELEMENTS = 3
@@ -84,6 +80,7 @@ class Message(msgspec.Struct, array_like=True, kw_only=True):
         fate: `arrived`, `lost` as it was sent, `cut off` on its way, or `under way`.
         id: of the request, in the answer to it too; 0 if it has none.
         fields: what it says.
+        is_twin: the message comes twice, and this is its second copy.
     """
 
     kind: str
@@ -94,6 +91,7 @@ class Message(msgspec.Struct, array_like=True, kw_only=True):
     fate: str = UNDER_WAY
     id: int
     fields: str
+    is_twin: bool
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -215,9 +213,24 @@ class MessageOnItsWay:
 
 
 class Recorder:
-    """Records one life; give it to the `World` that lives it."""
+    """Records one life; give it to the `World` that lives it.
 
-    def __init__(self) -> None:
+    Args:
+        max_messages: so many copies of messages are kept, the last ones.
+        max_details: so many states, the last ones, that differ from those before in indices alone.
+        max_calls: so many calls, the last ones, and those by which the life failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_messages: int = MAX_MESSAGES,
+        max_details: int = MAX_DETAILS,
+        max_calls: int = MAX_CALLS,
+    ) -> None:
+        self._max_messages = max_messages
+        self._max_details = max_details
+        self._max_calls = max_calls
         self._scheduler = Scheduler()
         self._servers: Iterable[SimulatedServer] = ()
         self._history = History()
@@ -226,7 +239,8 @@ class Recorder:
         self._turns: list[ServerState] = []
         self._details: deque[ServerState] = deque()
         self._details_since = 0
-        self._messages: deque[Message] = deque(maxlen=MAX_MESSAGES)
+        self._messages: deque[Message] = deque()
+        self._messages_since = 0
         self._marks: list[Mark] = []
         self._failure: Failure | None = None
         self._wrong: tuple[object, ...] = ()
@@ -262,7 +276,9 @@ class Recorder:
                 busy.append(server.id)
         return busy
 
-    def sent(self, sender: NodeId, to: NodeId, message: PeerMessage | None) -> MessageOnItsWay:
+    def sent(
+        self, sender: NodeId, to: NodeId, message: PeerMessage | None, *, is_twin: bool = False
+    ) -> MessageOnItsWay:
         """A copy of a message is sent; None: a server says who it is."""
         seen = Message(
             kind=kind_of(message),
@@ -271,8 +287,11 @@ class Recorder:
             sent=self._scheduler.now,
             id=0 if message is None else message.id,
             fields="" if message is None else summarize(message),
+            is_twin=is_twin,
         )
         self._messages.append(seen)
+        if len(self._messages) > self._max_messages:
+            self._messages_since = self._messages.popleft().sent + 1
         return MessageOnItsWay(seen, self._scheduler)
 
     def mark(self, what: str, nodes: Sequence[NodeId], until: int | None) -> None:
@@ -305,13 +324,12 @@ class Recorder:
         """All of it, as far as it has come."""
         messages = _with_heartbeats_answered(self._messages)
         operations = self._history.operations
+        left_out = max(0, len(operations) - self._max_calls)
         calls = [
             self._call(operation)
-            for number, operation in enumerate(operations, start=1)
-            if number > len(operations) - MAX_CALLS or self._is_wrong(operation)
+            for place, operation in enumerate(operations)
+            if place >= left_out or self._is_wrong(operation)
         ]
-        whole_calls = len(operations) <= MAX_CALLS
-        whole_messages = len(messages) < MAX_MESSAGES
         return Recording(
             ended=self._scheduler.now,
             nodes=tuple(sorted(self._latest)),
@@ -320,9 +338,9 @@ class Recorder:
             marks=self._marks,
             calls=calls,
             failure=self._failure,
-            messages_since=0 if whole_messages else messages[0].sent + 1,
+            messages_since=self._messages_since,
             details_since=self._details_since,
-            calls_since=0 if whole_calls else operations[-MAX_CALLS].begun + 1,
+            calls_since=operations[left_out - 1].begun + 1 if left_out else 0,
         )
 
     def _note_state(self, server: SimulatedServer) -> None:
@@ -333,9 +351,9 @@ class Recorder:
         if before is not None and msgspec.structs.replace(before, at=now.at) == now:
             return
         self._latest[server.id] = now
-        if len(self._details) == MAX_DETAILS:
-            self._forget_detail()
         self._details.append(now)
+        if len(self._details) > self._max_details:
+            self._forget_detail()
 
     def _forget_detail(self) -> None:
         """The oldest state goes, unless it is one that begins something new."""

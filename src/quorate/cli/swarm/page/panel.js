@@ -98,6 +98,7 @@ function facts(event) {
     case "sent": case "ended": {
       const known = [["message", it.kind], ["from, to", `node ${it.sender} → node ${it.to}`], ["sent", seconds(it.sent)], ["fate", fateOf(it), it.isLost]];
       if (it.fields) known.push(["says", it.fields]);
+      if (it.is_twin) known.push(["twin", "the network delivers this message twice"]);
       return known;
     }
     case "became": {
@@ -133,8 +134,8 @@ function showDetails() {
     const link = html("button", "", `${other.kind}, ${seconds(other.sent)}`), cell = html("dd");
     link.addEventListener("click", () => choose(other.began));
     cell.append(link, ` ${fateOf(other)}`);
-    const isTwin = other.isAnswer === event.of.isAnswer;
-    list.append(html("dt", "", isTwin ? "twin" : other.isAnswer ? "answer" : "answers"), cell);
+    const isSame = other.isAnswer === event.of.isAnswer;
+    list.append(html("dt", "", isSame ? "also" : other.isAnswer ? "answer" : "answers"), cell);
   }
   box.replaceChildren(list);
 }
