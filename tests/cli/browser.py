@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,16 @@ PATH = shutil.which("chromium") or shutil.which("chromium-browser")
 
 _KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "End": 35, "Home": 36, "Enter": 13, "Escape": 27}
 _SHIFT = 8
+
+_LAUNCH = """
+import os, sys
+from fcntl import F_DUPFD, fcntl
+commands, answers = (fcntl(int(fd), F_DUPFD, 10) for fd in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads commands from descriptor 3 and answers on descriptor 4."""
 
 
 class Browser:
@@ -148,11 +159,9 @@ def browser(profile: Path) -> Iterator[Browser]:
     assert PATH is not None
     commands_to, commands = os.pipe()
     answers, answers_from = os.pipe()
-    # It reads commands from descriptor 3 and answers on descriptor 4.
-    shell = f'exec "$@" 3<&{commands_to} 4>&{answers_from}'
     process = subprocess.Popen(
         [
-            *("sh", "-c", shell, "sh", PATH),
+            *(sys.executable, "-c", _LAUNCH, str(commands_to), str(answers_from), PATH),
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
