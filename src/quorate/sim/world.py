@@ -7,6 +7,7 @@ the clients were told.
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from quorate.kv.queries import Get
@@ -76,6 +77,7 @@ class World:
         recorder: Recorder | None = None,
     ) -> None:
         self._seed = seed
+        self._recorder = recorder
         self._duration_us = duration_us
         self._rng = rng = random.Random(seed)
         self._scheduler = Scheduler()
@@ -101,7 +103,6 @@ class World:
             election_timeout_us=self._server_settings.node.raft.election_timeout_us,
             rng=self._fork(),
         )
-        self._recorder = recorder
         if recorder is not None:
             recorder.begin(self._scheduler, self._servers.values(), self._history)
 
@@ -180,6 +181,7 @@ class World:
             dial=self._dial,
             scheduler=self._scheduler,
             rng=random.Random(self._churn_rng.getrandbits(64)),
+            announce=_nobody_listens if self._recorder is None else self._recorder.mark,
         )
         self._clients.append(operator)
         return operator
@@ -364,6 +366,10 @@ class World:
             happened=dict(sorted(happened.items())),
             trace=self._trace.checksum,
         )
+
+
+def _nobody_listens(_what: str, _nodes: Sequence[NodeId], _until: int | None) -> None:
+    """Nobody wants to know what happens."""
 
 
 def _address(number: int) -> str:

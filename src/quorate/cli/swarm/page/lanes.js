@@ -202,7 +202,7 @@ function wayOf(message, rowOf) {
 
 function drawMessages(draw, rows) {
   const rowOf = new Map(rows.map((node, row) => [node, row]));
-  const list = visibleMessages(), crowded = list.length > 1500, drawn = new Set();
+  const list = visibleMessages(), crowded = list.length > 1500, drawn = new Set(), labels = [];
   const chosen = cursor.event && (cursor.event.type === "sent" || cursor.event.type === "ended") ? cursor.event.of : null;
   for (const message of list) {
     if (crowded) {
@@ -216,7 +216,7 @@ function drawMessages(draw, rows) {
     const way = wayOf(message, rowOf);
     draw.globalAlpha = standsBack(message) ? 0.1 : crowded ? 0.4 : message.isAnswer ? 0.75 : 1;
     drawArrow(draw, message, way, list.length < 400);
-    if (list.length < 60) drawLabel(draw, message, way);
+    if (list.length < 60) drawLabel(draw, message, way, rowOf, labels);
     hits.push({ event: message.began, way, message });
   }
   if (chosen && showsMessage(chosen)) {
@@ -254,13 +254,18 @@ function drawArrow(draw, message, [x1, y1, x2, y2], whole, width = 1.2) {
   }
 }
 
-/** What a message says, along its arrow, if there is room. */
-function drawLabel(draw, message, [x1, y1, x2, y2]) {
-  const length = Math.hypot(x2 - x1, y2 - y1), told = message.fields.split(", ")[1] ?? "";
-  const text = fitted(told ? `${message.kind}: ${told}` : message.kind, length - 26);
+/** What a message says, along its arrow as far as the next lane, if there is room. */
+function drawLabel(draw, message, [x1, y1, x2, y2], rowOf, labels) {
+  const lanes = Math.max(1, Math.abs(rowOf.get(message.sender) - rowOf.get(message.to)));
+  const part = 0.5 / lanes, atX = x1 + (x2 - x1) * part, atY = y1 + (y2 - y1) * part;
+  if (labels.some(([otherX, otherY]) => Math.abs(otherX - atX) < 14 && Math.abs(otherY - atY) < 60)) return;
+  const room = Math.hypot(x2 - x1, y2 - y1) / lanes - 20, told = message.fields.split(", ")[1] ?? "";
+  const whole = told ? `${message.kind}: ${told}` : message.kind;
+  const text = whole.length * LETTER <= room ? whole : fitted(message.kind, room);
   if (text.length < 6) return;
+  labels.push([atX, atY]);
   draw.save();
-  draw.translate((x1 + x2) / 2, (y1 + y2) / 2);
+  draw.translate(atX, atY);
   draw.rotate(Math.atan2(y2 - y1, x2 - x1));
   draw.textAlign = "center";
   draw.lineWidth = 3;

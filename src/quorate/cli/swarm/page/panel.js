@@ -154,5 +154,6 @@ function listEvents(order) {
   });
   byId("around").textContent = sought ? `Events with “${sought}”, ${number(steps.length)} in all` : `Events, ${number(steps.length)} in all`;
   byId("events").replaceChildren(...(items.length ? items : [html("li", "empty", "nothing that is shown, here")]));
-  byId("events").querySelector(".chosen")?.scrollIntoView({ block: "center" });
+  const list = byId("events"), chosen = list.querySelector(".chosen") ?? list.children[Math.min(BEFORE, here)];
+  if (chosen) list.scrollTop = chosen.offsetTop - list.offsetTop - list.clientHeight / 3;
 }
