@@ -38,6 +38,14 @@ function placeLanes(room) {
   return top;
 }
 
+/** Scrolls to the row of a call. */
+function reveal(call) {
+  const below = byId("below");
+  placeLanes(below.clientHeight - 1);
+  const top = clientLanes.find((lane) => lane.client === call.client).top + call.row * rowHeight;
+  if (top < below.scrollTop || top + rowHeight > below.scrollTop + below.clientHeight) below.scrollTop = top - below.clientHeight / 2;
+}
+
 function drawCalls() {
   const below = byId("below");
   below.hidden = !shown.calls || !calls.length;

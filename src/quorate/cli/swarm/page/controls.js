@@ -221,7 +221,7 @@ function introduce() {
     plural(marks.length, "fault"), plural(messages.length, "message") + ` (${number(messages.filter((m) => m.isLost).length)} lost)`, plural(calls.length, "call"),
   ].join(" · ");
   byId("headline").hidden = byId("jump").hidden = !failure;
-  if (failure) byId("headline").textContent = `${failure.kind}: ${failure.text}`;
+  if (failure) byId("headline").textContent = `${failure.kind}: ${brief(failure.text)}`;
   const notes = [];
   if (page.replay) notes.push(`Replay: ${page.replay}`);
   const leftOut = [[life.messages_since, "messages"], [life.calls_since, "calls"], [life.details_since, "how logs grew"]]

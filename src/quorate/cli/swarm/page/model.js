@@ -114,7 +114,8 @@ const number = (count) => count.toLocaleString("en");
 const plural = (count, what) => `${number(count)} ${what}${count === 1 ? "" : "s"}`;
 const seconds = (time) => `${(time / 1e6).toFixed(6)} s`;
 const named = (list) => (list.length === 1 ? `node ${list[0]}` : list.length ? `nodes ${list.join(", ")}` : "");
-const clientOf = (call) => (call.connection ? `${call.client}-${call.connection}` : call.client).replace(/x{10,}/, "x…");
+const brief = (text) => text.replace(/x{10,}/g, "x…"); // some clients have long names on purpose
+const clientOf = (call) => brief(call.connection ? `${call.client}-${call.connection}` : call.client);
 
 function duration(us) {
   if (us < 1000) return `${us} µs`;
@@ -170,6 +171,6 @@ function say(event) {
     case "marked": return it.nodes.length ? `${it.what}: ${named(it.nodes)}` : it.what;
     case "called": return `${clientOf(it)}: ${it.what}`;
     case "returned": return `${clientOf(it)}: ${it.what} ⇒ ${it.outcome}${it.result ? `, ${it.result}` : ""}`;
-    default: return `${it.kind}: ${it.text}`;
+    default: return `${it.kind}: ${brief(it.text)}`;
   }
 }

@@ -115,7 +115,7 @@ function facts(event) {
       if (it.result) known.push(["told", it.result]);
       return known;
     }
-    default: return [["failed", it.kind, true], ["at", seconds(it.at)], ["says", it.text, true]];
+    default: return [["failed", it.kind, true], ["at", seconds(it.at)], ["says", brief(it.text), true]];
   }
 }
 

@@ -102,6 +102,7 @@ function choose(event) {
   cursor.event = event;
   cursor.now = event.at;
   follow(event.at);
+  if (event.of.client) reveal(event.of);
   refresh();
 }
 
