@@ -305,6 +305,13 @@ def test_the_failure_is_jumped_to_from_anywhere(shown: Shown) -> None:
     browser.press("Home")
     browser.click("#jump")
     assert clock(browser) == 0.0065
+    # From where it was noticed, a button leads back to the call.
+    browser.press("End")
+    browser.press("ArrowLeft")
+    browser.press("ArrowRight")
+    assert clock(browser) == 0.01
+    browser.click("#details button")
+    assert clock(browser) == 0.0035
 
 
 def test_the_strip_above_is_a_slider(shown: Shown) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from tests.faults import raft_plants, replica_plants
 
+from quorate.node.node import Node
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import AppendEntries, AppendEntriesAnswer, PreVote
 from quorate.sim.errors import HistoryError, InvariantError
@@ -127,6 +128,24 @@ def test_a_violated_invariant_is_recorded_with_the_server_that_it_names() -> Non
     # What it was at that moment is there too.
     latest = [state for state in recording.states if state.node == node][-1]
     assert latest.role == "candidate"
+
+
+def test_an_error_that_names_nobody_is_put_down_to_the_server_that_was_busy() -> None:
+    def receive(_node: Node, *_what: object) -> bool:
+        raise AssertionError
+
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(Node, "receive", receive)
+        with pytest.raises(AssertionError):
+            live(SEED, recorder)
+    recording = recorder.recording()
+    failure = recording.failure
+    assert failure is not None
+    assert failure.text == "an assertion does not hold"
+    (arrived,) = [message for message in recording.messages if message.fate == "arrived"]
+    assert failure.nodes == (arrived.to,)
+    assert failure.at == arrived.ended
 
 
 def test_calls_that_contradict_each_other_are_marked() -> None:

@@ -100,11 +100,12 @@ function stateAt(node, order) {
   return own[lowerBound(own, (state) => state.order <= order) - 1] ?? null;
 }
 
+const wrongCalls = calls.filter((call) => call.is_wrong);
+
 /** What of a life that failed is to be looked at. */
 function failing() {
   if (!failure) return null;
-  const wrong = calls.filter((call) => call.is_wrong);
-  const last = wrong[wrong.length - 1];
+  const last = wrongCalls[wrongCalls.length - 1];
   return last ? last.over ?? last.began : events.find((event) => event.type === "failed");
 }
 

@@ -129,13 +129,20 @@ function showDetails() {
   }
   const list = html("dl");
   for (const [name, value, isWrong] of facts(event)) list.append(html("dt", "", name), html("dd", isWrong ? "wrong" : "", value));
-  for (const other of event.of.exchange ?? []) {
-    if (other === event.of) continue;
-    const link = html("button", "", `${other.kind}, ${seconds(other.sent)}`), cell = html("dd");
+  const add = (how, other, text, more) => {
+    const link = html("button", "", text), cell = html("dd");
     link.addEventListener("click", () => choose(other.began));
-    cell.append(link, ` ${fateOf(other)}`);
+    cell.append(link, ` ${more}`);
+    list.append(html("dt", "", how), cell);
+  };
+  for (const other of event.of.exchange ?? []) {
     const isSame = other.isAnswer === event.of.isAnswer;
-    list.append(html("dt", "", isSame ? "also" : other.isAnswer ? "answer" : "answers"), cell);
+    if (other !== event.of) add(isSame ? "also" : other.isAnswer ? "answer" : "answers", other, `${other.kind}, ${seconds(other.sent)}`, fateOf(other));
+  }
+  if (event.of.is_wrong || event.type === "failed") {
+    for (const other of wrongCalls) {
+      if (other !== event.of) add("see", other, `${clientOf(other)}, ${seconds(other.begun)}`, other.what);
+    }
   }
   box.replaceChildren(list);
 }

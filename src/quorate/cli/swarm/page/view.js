@@ -118,11 +118,10 @@ function step(list, by) {
 function jump() {
   const event = failing();
   if (!event) return;
-  const wrong = calls.filter((call) => call.is_wrong);
-  const from = wrong.reduce((least, call) => Math.min(least, call.begun), event.at);
-  const to = wrong.reduce((most, call) => Math.max(most, call.ended ?? call.begun), event.at);
+  const from = wrongCalls.reduce((least, call) => Math.min(least, call.begun), event.at);
+  const to = wrongCalls.reduce((most, call) => Math.max(most, call.ended ?? call.begun), event.at);
   const span = Math.max(60_000, (to - from) * 1.5);
-  look(wrong.length ? (from + to - span) / 2 : event.at - span * 0.7, span);
+  look(wrongCalls.length ? (from + to - span) / 2 : event.at - span * 0.7, span);
   choose(event);
 }
 
