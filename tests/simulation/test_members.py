@@ -61,7 +61,12 @@ class Cluster:
             return stream
 
         self.operator = Operator(
-            servers, self.servers, dial=dial, scheduler=self.scheduler, rng=rng
+            servers,
+            self.servers,
+            dial=dial,
+            scheduler=self.scheduler,
+            rng=rng,
+            announce=lambda _what, _nodes, _until: None,
         )
         for server in self.servers:
             server.start()

@@ -6,7 +6,7 @@ each append has a place in it, and each read saw it up to a place. A history is 
 and only if these places never contradict the times at which the operations began and ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -116,6 +116,11 @@ class History:
         return sorted({operation.key for operation in self._operations})
 
     @property
+    def operations(self) -> Sequence[Append | Read]:
+        """All of them, in the order in which they began."""
+        return self._operations
+
+    @property
     def reads(self) -> int:
         """How many reads were answered."""
         return sum(isinstance(o, Read) and o.value is not None for o in self._operations)
@@ -166,13 +171,16 @@ def _check_contents(key: bytes, value: bytes, appends: list[Append]) -> None:
     there = set(found)
     if len(there) != len(found):
         twice = next(element for element in found if found.count(element) > 1)
-        raise HistoryError(f"{twice!r} is {found.count(twice)} times in {key!r}")
+        raise HistoryError(
+            f"{twice!r} is {found.count(twice)} times in {key!r}",
+            *(append for append in appends if append.element == twice),
+        )
     for append in appends:
         if append.outcome == "acknowledged" and append.element not in there:
-            raise HistoryError(f"{append.element!r} was acknowledged and is not in {key!r}")
+            raise HistoryError(f"{append.element!r} was acknowledged and is not in {key!r}", append)
         if append.outcome == "not executed" and append.element in there:
             raise HistoryError(
-                f"{append.element!r} is in {key!r}, though it was not to be executed"
+                f"{append.element!r} is in {key!r}, though it was not to be executed", append
             )
     unasked = there - {append.element for append in appends}
     if unasked:
@@ -205,12 +213,14 @@ def _check_answers(
             case Read(value=bytes(seen)) as read if not value.startswith(seen):
                 raise HistoryError(
                     f"a read of {key!r} that began at {read.begun} us gave {seen!r}, which the "
-                    f"value never was"
+                    f"value never was",
+                    read,
                 )
             case Append(length=int(length)) as append if length != place.until:
                 raise HistoryError(
                     f"{append.element!r} was acknowledged with a length of {length}, but it ends "
-                    f"at {place.until} of {key!r}"
+                    f"at {place.until} of {key!r}",
+                    append,
                 )
             case _:
                 pass
@@ -237,7 +247,9 @@ def _check_times(key: bytes, operations: list[Append | Read], places: _Places) -
             raise HistoryError(
                 f"{_describe(operation)} of {key!r} began at {operation.begun} us and is at "
                 f"{places[position].after}, but {_describe(operations[latest])} had ended at "
-                f"{operations[latest].ended} us at {places[latest].until}"
+                f"{operations[latest].ended} us at {places[latest].until}",
+                operations[latest],
+                operation,
             )
 
 
@@ -258,7 +270,9 @@ def _check_programs(key: bytes, operations: list[Append | Read], places: _Places
             raise HistoryError(
                 f"{_describe(operation)} of {key!r} is at {place.after}, before "
                 f"{_describe(operations[before])} at {places[before].until}, which its writer "
-                "had begun earlier"
+                "had begun earlier",
+                operations[before],
+                operation,
             )
         latest[writer] = position
         if _is_certain(operation):
@@ -280,7 +294,9 @@ def _check_settled(key: bytes, operations: list[Append | Read], places: _Places)
                     if append.ended < begun and places[doubtful].until > place.until:
                         raise HistoryError(
                             f"{_describe(append)} was in doubt, a later read of {key!r} by its "
-                            "own writer did not show it, and yet it took effect"
+                            "own writer did not show it, and yet it took effect",
+                            append,
+                            operations[position],
                         )
             case _:
                 pass

@@ -14,6 +14,8 @@ The fault model:
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -45,6 +47,28 @@ class NetworkFaults(msgspec.Struct, frozen=True, kw_only=True):
     split: float
 
 
+class Copy(Protocol):
+    """A copy of a message, for somebody who watches."""
+
+    def arrived(self) -> None:
+        """It has come to the other end."""
+
+    def lost(self) -> None:
+        """It is lost, as it is sent or later."""
+
+
+class Watcher(Protocol):
+    """Sees each copy of each message between servers."""
+
+    def sent(
+        self, sender: NodeId, to: NodeId, message: PeerMessage | None, *, is_twin: bool = False
+    ) -> Copy:
+        """It is sent; as a twin of the one before it if a message comes twice.
+
+        None: a server says who it is.
+        """
+
+
 PERFECT = NetworkFaults(loss=0.0, duplication=0.0, latency_us=500, stray=0.0, split=0.0)
 
 
@@ -56,6 +80,7 @@ class Network:
         rng: for all that is left to chance.
         faults: how bad it is at first.
         trace: notes everything that is sent.
+        watcher: sees it, if somebody is to.
 
     Attributes:
         faults: how bad it is.
@@ -64,7 +89,12 @@ class Network:
     """
 
     def __init__(
-        self, scheduler: Scheduler, rng: random.Random, faults: NetworkFaults, trace: Trace
+        self,
+        scheduler: Scheduler,
+        rng: random.Random,
+        faults: NetworkFaults,
+        trace: Trace,
+        watcher: Watcher | None = None,
     ) -> None:
         self.faults = faults
         self.sent = 0
@@ -72,6 +102,7 @@ class Network:
         self._scheduler = scheduler
         self._rng = rng
         self._trace = trace
+        self._watcher = watcher
         self._cuts: Counter[Link] = Counter()
         self._delays: dict[Link, int] = {}
 
@@ -84,25 +115,41 @@ class Network:
     ) -> None:
         """Takes a message on its way; every copy that arrives is decoded anew."""
         data = encode_message(message)
-        self.carry(sender, to, data, lambda: deliver(sender, decode_message(data)))
+        self.carry(sender, to, data, lambda: deliver(sender, decode_message(data)), message)
 
-    def carry(self, sender: NodeId, to: NodeId, data: bytes, deliver: Callable[[], None]) -> None:
+    def carry(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        data: bytes,
+        deliver: Callable[[], None],
+        message: PeerMessage | None = None,
+    ) -> None:
         """Takes what one server says to another on its way; calls `deliver` for each copy."""
         self.sent += 1
         self._trace.note(data)
         faults = self.faults
         if self._cuts[sender, to] or self._rng.random() < faults.loss:
             self.lost += 1
+            if self._watcher is not None:
+                self._watcher.sent(sender, to, message).lost()
             return
 
-        def arrive() -> None:
-            if self._cuts[sender, to]:
+        def arrive(copy: Copy | None) -> None:
+            is_cut = self._cuts[sender, to] > 0
+            if copy is not None:
+                (copy.lost if is_cut else copy.arrived)()
+            if is_cut:
                 self.lost += 1
             else:
                 deliver()
 
-        for _ in range(2 if self._rng.random() < faults.duplication else 1):
-            self._scheduler.after(self.latency() + self._delays.get((sender, to), 0), arrive)
+        copy = None
+        for is_twin in (False, True) if self._rng.random() < faults.duplication else (False,):
+            if self._watcher is not None:
+                copy = self._watcher.sent(sender, to, message, is_twin=is_twin)
+            delay = self.latency() + self._delays.get((sender, to), 0)
+            self._scheduler.after(delay, partial(arrive, copy))
 
     def latency(self) -> int:
         """The time that one message or one piece of a stream takes."""

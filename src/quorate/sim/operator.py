@@ -8,6 +8,7 @@ adds it again when that is committed. He never destroys data that the cluster ma
 
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -54,6 +55,7 @@ class Operator:
         dial: calls a server.
         scheduler: virtual time.
         rng: for his wishes, and for his pauses.
+        announce: is told what he has done, and to whom.
 
     Attributes:
         counts: what he achieved, and how often.
@@ -67,6 +69,7 @@ class Operator:
         dial: Dial,
         scheduler: Scheduler,
         rng: random.Random,
+        announce: Callable[[str, Sequence[NodeId], int | None], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._servers = servers
@@ -74,6 +77,7 @@ class Operator:
         self._dial = dial
         self._scheduler = scheduler
         self._rng = rng
+        self._announce = announce
         self._kinds = rng.choice(
             (
                 ("add", "remove"),
@@ -162,7 +166,9 @@ class Operator:
             if reply.code == "ERR":
                 self._wish = None
             return
-        self.counts[f"{command[0]}".lower()] += 1
+        what = f"{command[0]}".lower()
+        self.counts[what] += 1
+        self._announce(f"operator: {what}", [NodeId(int(node)) for node in command[1:2]], None)
         self._sent = True
 
     # ------------------------------------------------------------------ what he wants

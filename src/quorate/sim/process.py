@@ -28,6 +28,11 @@ class Process:
         """Whether things have come that wait until it goes on."""
         return bool(self._waiting)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it stands still."""
+        return self._scheduler.now < self._paused_until
+
     def pause(self, duration_us: int) -> None:
         """Stands still for a while, and then goes on as if nothing had been."""
         self._paused_until = max(self._paused_until, self._scheduler.now + duration_us)
@@ -54,7 +59,7 @@ class Process:
         if self._is_busy:
             return
         self._is_busy = True
-        while self._waiting and not self._is_over and self._scheduler.now >= self._paused_until:
+        while self._waiting and not self._is_over and not self.is_paused:
             self._acts()
             self._waiting.popleft()()
         self._is_busy = False

@@ -1,5 +1,6 @@
 """Lives lives, and makes the ones that fail as small as they get."""
 
+import contextlib
 import time
 import traceback
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import msgspec
 
 from quorate.sim.life import Life
 from quorate.sim.rare_turns import counted_turns
+from quorate.sim.recording import Recorder, Recording
 from quorate.sim.report import Report
 from quorate.sim.world import SECOND_US, World
 
@@ -72,6 +74,14 @@ def live(life: Life) -> Outcome:
         turns=dict(turns),
         cpu_s=time.process_time() - begun,
     )
+
+
+def record(life: Life) -> Recording:
+    """Lives it and writes down what happens, to its end or its failure."""
+    recorder = Recorder()
+    with contextlib.suppress(Exception):  # it is in the recording
+        World(life, recorder).run()
+    return recorder.recording()
 
 
 def _failure(error: Exception, world: World) -> Failure:

@@ -80,6 +80,7 @@ class SimulatedServer:
         clock: to be made to jump.
         node: while it runs.
         failure: why it stopped by itself, if it did.
+        why_down: why it does not run; empty if it does, or never has.
         record: what its disk must hold.
         happened: how often what happened to it, by name.
     """
@@ -104,6 +105,7 @@ class SimulatedServer:
         self.clock = clock
         self.node: Node | None = None
         self.failure: str | None = None
+        self.why_down = ""
         self.record = DurableRecord(member.id)
         self.happened: Counter[str] = Counter()
         self._member = member
@@ -148,6 +150,11 @@ class SimulatedServer:
         return self.node is not None
 
     @property
+    def is_paused(self) -> bool:
+        """Whether its process stands still."""
+        return self.node is not None and self._process.is_paused
+
+    @property
     def is_behind(self) -> bool:
         """Whether something has come to it that it has not looked at yet."""
         return self.node is not None and self._process.is_behind
@@ -186,12 +193,13 @@ class SimulatedServer:
             self._store = Store.open(self.disk, segment_size=self._settings.segment_size)
         except StoppedError:
             self.happened["stopped in its start"] += 1
-            self._lose_power()
+            self._lose_power("while it started, at an operation of its disk")
             return
         except StorageError as error:
             self._stop_by_itself(error)
             return
         self.happened["started"] += 1
+        self.why_down = ""
         durable = self._store.take_durable_state()
         self.happened["started without its snapshot"] += durable.snapshot_is_lost
         if self.record.recovered(durable):
@@ -267,6 +275,7 @@ class SimulatedServer:
         if power:
             self._lose_power()
         else:
+            self.why_down = "killed"
             self._end()
             self.disk.kill()
 
@@ -307,6 +316,7 @@ class SimulatedServer:
             return False
         if restarts:
             self.kill(power=False)
+            self.why_down = "killed, and its snapshot is damaged"
             self.record.snapshot_damaged()
         else:
             self.record.snapshot_rots()
@@ -341,6 +351,7 @@ class SimulatedServer:
     def lose_disk(self) -> None:
         """Its disk is lost. It gets an empty one, on which it is to join the cluster anew."""
         self.kill(power=False)
+        self.why_down = "its disk is lost"
         self._lost_records[self.data_id] = self.record
         self.disk = MemoryDisk()
         self.record = DurableRecord(self.id)
@@ -352,13 +363,14 @@ class SimulatedServer:
         """Its syncs don't end for a while."""
         self._stalled_until = self._scheduler.now + duration_us
 
-    def _lose_power(self) -> None:
+    def _lose_power(self, when: str = "") -> None:
+        self.why_down = f"its power went {when}".rstrip()
         self._end()
         self.disk.crash(self._rng)
 
     def _stop_by_itself(self, error: StorageError) -> None:
         self.happened["stopped by itself"] += 1
-        self.failure = str(error)
+        self.failure = self.why_down = str(error)
         self._end()
         self.disk.kill()
 
@@ -492,7 +504,7 @@ class SimulatedServer:
         try:
             action()
         except StoppedError:
-            self._lose_power()
+            self._lose_power("in an operation of its disk")
         except StorageError as error:
             self._stop_by_itself(error)
 

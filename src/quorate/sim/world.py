@@ -29,6 +29,7 @@ from quorate.sim.large_values import PAUSE_US, LargeValuesClient
 from quorate.sim.life import Life
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
+from quorate.sim.recording import Recorder
 from quorate.sim.report import Report
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
@@ -59,16 +60,19 @@ class World:
 
     Args:
         life: what it is drawn from.
+        recorder: writes down what happens, if somebody is to.
     """
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, recorder: Recorder | None = None) -> None:
         self._life = life
+        self._recorder = recorder
+        self._announce = nobody_listens if recorder is None else recorder.mark
         self._duration_us = life.seconds * SECOND_US
         self._rng = rng = random.Random(life.seed)
         self._scheduler = Scheduler()
         self._trace = Trace(self._scheduler)
         self._network = Network(
-            self._scheduler, self._fork(), draw_network_faults(rng), self._trace
+            self._scheduler, self._fork(), draw_network_faults(rng), self._trace, recorder
         )
         self._history = History()
         sending_factor = draw_sending_factor(life.seed)
@@ -89,8 +93,10 @@ class World:
             election_timeout_us=self._server_settings.node.raft.election_timeout_us,
             life=life,
             rng=self._fork(),
-            announce=nobody_listens,
+            announce=self._announce,
         )
+        if recorder is not None:
+            recorder.begin(self._scheduler, self._servers.values(), self._history)
 
     @property
     def now(self) -> int:
@@ -114,6 +120,14 @@ class World:
             AssertionError: the service broke a promise, or an assertion of its own; the text
                 says which.
         """
+        try:
+            return self._live()
+        except Exception as error:
+            if self._recorder is not None:
+                self._recorder.failed(error)
+            raise
+
+    def _live(self) -> Report:
         for server in self._running:
             server.start()
         for name, client in self._clients.items():
@@ -126,11 +140,6 @@ class World:
         self._check_peace()
         self._check()
         return self._report()
-
-    def _look(self) -> None:
-        """Something has happened."""
-        if self._invariants.check():
-            self._faults.look()
 
     # ------------------------------------------------------------------ building
 
@@ -180,6 +189,7 @@ class World:
             dial=self._dial,
             scheduler=self._scheduler,
             rng=random.Random(self._churn_rng.getrandbits(64)),
+            announce=self._announce,
         )
         self._clients[_OPERATOR] = operator
         return operator
@@ -269,6 +279,13 @@ class World:
 
         rng, servers = self._fork(), self._running
         wait(rng.randrange(len(servers)))
+
+    def _look(self) -> None:
+        """Looks at what has just happened."""
+        if self._recorder is not None:
+            self._recorder.look()
+        if self._invariants.check():
+            self._faults.look()
 
     def _heal(self) -> None:
         """Mends the world, and waits until everything is as it should be."""

@@ -1,1 +1,1 @@
-"""`quorate swarm`: whole clusters in the simulator, by the thousand."""
+"""`quorate swarm`: whole clusters in the simulator by the thousand, and a page on one of them."""

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from quorate.cli.errors import ExitStatus
+from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.progress import progress
+from quorate.cli.swarm.page import render
 from quorate.cli.swarm.report import print_failure, print_summary, print_verdict
 from quorate.cli.workers import run_on_all_cores
 from quorate.sim.life import Life, drawn_life
-from quorate.sim.runner import Outcome, live, shrink
+from quorate.sim.runner import Outcome, live, record, shrink
 
 
 @click.command(context_settings={"show_default": True})
@@ -32,6 +34,13 @@ from quorate.sim.runner import Outcome, live, shrink
 @click.option(
     "--without", multiple=True, metavar="NAME", help="A kind of trouble, or a client, to leave out."
 )
+@click.option(
+    "--record",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page on the life, to look at in a browser; of several, on the first that fails.",
+)
 @click.pass_context
 def swarm(
     ctx: click.Context,
@@ -42,6 +51,7 @@ def swarm(
     churn: bool | None,
     tempo: int | None,
     without: tuple[str, ...],
+    page: Path | None,
 ) -> None:
     """Lives whole clusters of production code in a hostile world, each drawn from one seed.
 
@@ -56,11 +66,23 @@ def swarm(
     outcomes = _live_all(lives)
     print_summary(outcomes)
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
-    for outcome in failed:
-        print_failure(outcome, shrink(outcome))
+    smallest = [shrink(outcome) for outcome in failed]
+    for outcome, smaller in zip(failed, smallest, strict=True):
+        print_failure(outcome, smaller)
+    if page is not None:
+        _write_page(page, (smallest or outcomes)[0].life)
     print_verdict(outcomes, time.monotonic() - begun)
     if failed:
         ctx.exit(ExitStatus.FAILED)
+
+
+def _write_page(path: Path, life: Life) -> None:
+    html = render(record(life), title=f"seed {life.seed}", replay=life.command)
+    try:
+        path.write_text(html, "utf-8")
+    except OSError as error:
+        raise CommandFailure(f"cannot write the page: {error}") from error
+    click.echo(f"\na page on seed {life.seed}: {path}")
 
 
 def _live_all(lives: Sequence[Life]) -> list[Outcome]:
