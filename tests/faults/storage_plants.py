@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from quorate.codec.log import SegmentHeader
-from quorate.storage import identity, segments, wal
+from quorate.storage import frames, identity, recovery, segments, wal
 from quorate.storage.errors import DiskFailedError, DiskFullError
 from quorate.storage.memory_disk import MemoryDisk, MemoryFile
 from quorate.storage.segments import Segment
@@ -111,3 +111,45 @@ def a_full_disk_is_ignored(patches: pytest.MonkeyPatch) -> None:
             write_at(self, offset, data)
 
     patches.setattr(MemoryFile, "write_at", careless)
+
+
+def the_checksum_of_a_frame_is_not_checked(patches: pytest.MonkeyPatch) -> None:
+    """Nor that of its header. What cannot be decoded, and a number out of line, are still seen."""
+    patches.setattr(frames, "google_crc32c", NoChecksum)
+
+
+class NoChecksum:
+    """Whatever was written, its checksum is the same."""
+
+    @staticmethod
+    def value(_data: bytes) -> int:
+        return 0
+
+    @staticmethod
+    def extend(_checksum: int, _data: bytes) -> int:
+        return 0
+
+
+def a_torn_tail_is_taken_for_corruption(patches: pytest.MonkeyPatch) -> None:
+    scan = frames.scan_frames
+
+    def strict(data: bytes) -> frames.Scan:
+        found = scan(data)
+        if isinstance(found.tail, frames.TornTail):
+            return frames.Scan(found.frames, frames.Damage(found.tail.offset, "a torn frame"))
+        return found
+
+    patches.setattr(recovery, "scan_frames", strict)
+
+
+def corruption_is_taken_for_a_torn_tail(patches: pytest.MonkeyPatch) -> None:
+    """Of the last segment: whatever is wrong with a frame, the log ends before it."""
+    scan = frames.scan_frames
+
+    def lenient(data: bytes) -> frames.Scan:
+        found = scan(data)
+        if isinstance(found.tail, frames.Damage):
+            return frames.Scan(found.frames, frames.TornTail(found.tail.offset))
+        return found
+
+    patches.setattr(recovery, "scan_frames", lenient)

@@ -105,6 +105,11 @@ class ReplicatedState(Generic[QueryT, ResultT]):
         return self._last_applied
 
     @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return len(self._sessions)
+
+    @property
     def time_ms(self) -> int:
         """Cluster time in milliseconds: that of the last entry applied; 0 at first."""
         return self._time_ms

@@ -216,6 +216,9 @@ class SessionTable:
         # One that is about to change is replaced here by a copy, one that was given by None.
         self._frozen: dict[int, _Session | None] | None = None
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     def expire(self, time_ms: int) -> None:
         """Ends the sessions idle for too long; due before the operations of each entry."""
         while self._sessions:

@@ -48,6 +48,7 @@ class DurableRecord:
         self._unfinished: SnapshotMetadata | None = None
         self._damaged: SnapshotMetadata | None = None
         self._is_rotten = False
+        self._rotten_indexes: set[int] = set()
         self._votes: dict[int, NodeId] = {}
         self._offers: dict[tuple[NodeId, int], InstallSnapshot] = {}
 
@@ -115,7 +116,13 @@ class DurableRecord:
 
     def snapshot_rots(self) -> None:
         """The newest snapshot is not readable any more, but the server does not know."""
+        assert self.snapshot is not None
         self._is_rotten = True
+        self._rotten_indexes.add(self.snapshot.index)
+
+    def may_send_damaged(self, index: int) -> bool:
+        """Whether its snapshot of this index has rotted unnoticed, once at least."""
+        return index in self._rotten_indexes
 
     def recovered(self, found: DurableState) -> bool:
         """The server has read its disk.

@@ -224,13 +224,10 @@ class SimulatedServer:
         self._snapshots = SnapshotWork(
             self.node,
             self._store.snapshots,
+            self,
             record=self.record,
             clock=self.clock,
             rng=self._rng,
-            sync_time=self._sync_time,
-            at_disk_after=self._at_disk_after,
-            tell_after=self._do_after,
-            send=self._send,
             happened=self.happened,
         )
         if self._handshakes:
@@ -486,11 +483,15 @@ class SimulatedServer:
 
     # ------------------------------------------------------------------ the driver
 
-    def _do_after(self, delay: int, action: Callable[[], None]) -> None:
+    def do_after(self, delay: int, action: Callable[[], None]) -> None:
         """Does something with disk and node in a while; a turn of the driver follows."""
         self._process.after(delay, partial(self._do, action))
 
-    def _at_disk_after(self, delay: int, action: Callable[[], None]) -> None:
+    def may_send_damaged(self, node: NodeId, index: int) -> bool:
+        """Whether the snapshot of some index, from some server, may be damaged."""
+        return self._peer(node).record.may_send_damaged(index)
+
+    def at_disk_after(self, delay: int, action: Callable[[], None]) -> None:
         """Does something with the disk alone in a while: nothing is due by that."""
         self._process.after(delay, partial(self._at_disk, action))
 
@@ -529,7 +530,7 @@ class SimulatedServer:
     def _carry_out(self, ready: NodeReady) -> None:
         assert self._snapshots is not None
         for envelope in ready.messages:
-            self._send(envelope)
+            self.send(envelope)
         for connection, data in ready.replies:
             if connection in self._streams:
                 self._streams[connection].send_to_client(data)
@@ -540,7 +541,8 @@ class SimulatedServer:
         if ready.write is not None:
             self._write(ready.write)
 
-    def _send(self, envelope: Envelope) -> None:
+    def send(self, envelope: Envelope) -> None:
+        """Sends a message."""
         assert self.node is not None
         self.record.check(envelope.to, envelope.message, self.node.raft)
         if self._links is not None:
@@ -556,11 +558,12 @@ class SimulatedServer:
             self._store.prepare_next_segment()
         self._store.append(write)
         begun = max(self._scheduler.now, self._stalled_until)
-        self._do_after(
-            begun + self._sync_time() - self._scheduler.now, partial(self._sync, write.number)
+        self.do_after(
+            begun + self.draw_sync_time() - self._scheduler.now, partial(self._sync, write.number)
         )
 
-    def _sync_time(self) -> int:
+    def draw_sync_time(self) -> int:
+        """How long a sync takes, in virtual microseconds."""
         duration = 20 + self._rng.randrange(self._settings.sync_us)
         if self._rng.random() < self._settings.slow_sync:
             duration *= 2 + self._rng.randrange(99)
@@ -575,7 +578,7 @@ class SimulatedServer:
         self.node.persisted(number, self.clock.now, raft_state_bytes=size)
         if self._store.needs_cleaning and not self._cleaning_is_due:
             self._cleaning_is_due = True
-            self._at_disk_after(self._sync_time(), self._clean)
+            self.at_disk_after(self.draw_sync_time(), self._clean)
 
     def _clean(self) -> None:
         assert self._store is not None

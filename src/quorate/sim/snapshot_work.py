@@ -9,10 +9,12 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
 from quorate.node.node import Node, NodeReady
+from quorate.raft.configuration import NodeId
 from quorate.raft.ready import ChunkToSend, Envelope, ReceivedChunk
 from quorate.raft.snapshot import SnapshotMetadata
 from quorate.sim.clock import Clock
@@ -35,20 +37,35 @@ class StateSeen(msgspec.Struct, frozen=True):
     digest: bytes
 
 
+class Host(Protocol):
+    """The server whose snapshots they are."""
+
+    def at_disk_after(self, delay: int, action: _Action) -> None:
+        """Does something with the disk so many virtual microseconds from now, in this life."""
+
+    def do_after(self, delay: int, action: _Action) -> None:
+        """Does something with the node, likewise; it has to be asked afterwards what is due."""
+
+    def draw_sync_time(self) -> int:
+        """How long a sync takes, in virtual microseconds."""
+
+    def send(self, envelope: Envelope) -> None:
+        """Sends a message."""
+
+    def may_send_damaged(self, node: NodeId, index: int) -> bool:
+        """Whether the snapshot of some index, from some server, may be damaged."""
+
+
 class SnapshotWork:
     """The snapshots of one life of a server.
 
     Args:
         node: whose.
         files: on its disk.
+        host: the server.
         record: what the disk must hold.
         clock: the server's.
         rng: for the times.
-        sync_time: draws the time of a sync, in virtual microseconds.
-        at_disk_after: does something with the disk so many virtual microseconds from now, in this
-            life.
-        tell_after: does something with the node, likewise.
-        send: sends a message.
         happened: counts what happens, by name.
 
     Attributes:
@@ -59,26 +76,20 @@ class SnapshotWork:
         self,
         node: Node,
         files: Snapshots,
+        host: Host,
         *,
         record: DurableRecord,
         clock: Clock,
         rng: random.Random,
-        sync_time: Callable[[], int],
-        at_disk_after: Callable[[int, _Action], None],
-        tell_after: Callable[[int, _Action], None],
-        send: Callable[[Envelope], None],
         happened: Counter[str],
     ) -> None:
         self.seen: list[StateSeen] = []
         self._node = node
         self._files = files
+        self._host = host
         self._record = record
         self._clock = clock
         self._rng = rng
-        self._sync_time = sync_time
-        self._at_disk_after = at_disk_after
-        self._tell_after = tell_after
-        self._send = send
         self._happened = happened
         self._jobs: deque[tuple[Callable[[], int], Callable[[], _Action]]] = deque()
         self._sections: Iterator[bytes] | None = None
@@ -112,12 +123,12 @@ class SnapshotWork:
 
     def _begin(self) -> None:
         time, _ = self._jobs[0]
-        self._at_disk_after(time(), self._do)
+        self._host.at_disk_after(time(), self._do)
 
     def _do(self) -> None:
         _, job = self._jobs[0]
         tell = job()
-        self._tell_after(self._quick(), partial(self._end, tell))
+        self._host.do_after(self._quick(), partial(self._end, tell))
 
     def _end(self, tell: _Action) -> None:
         tell()
@@ -129,7 +140,7 @@ class SnapshotWork:
         return 1 + self._rng.randrange(_QUICK_US)
 
     def _time_of_last(self, is_last: bool) -> Callable[[], int]:  # noqa: FBT001  # one of two
-        return self._sync_time if is_last else self._quick
+        return self._host.draw_sync_time if is_last else self._quick
 
     # ------------------------------------------------------------------ what is done
 
@@ -158,7 +169,7 @@ class SnapshotWork:
             self._happened["damaged snapshots replaced"] += 1
             index = chunk.request.snapshot.index
             return lambda: self._node.snapshot_damaged(index, self._clock.now)
-        return partial(self._send, envelope) if envelope is not None else lambda: None
+        return partial(self._host.send, envelope) if envelope is not None else lambda: None
 
     def _receive(self, chunk: ReceivedChunk) -> _Action:
         request = chunk.request
@@ -171,13 +182,14 @@ class SnapshotWork:
             self._happened["snapshots without space"] += 1
             next_offset = 0
         else:
-            if next_offset == 0:
+            index = request.snapshot.index
+            if next_offset == 0 and not self._host.may_send_damaged(chunk.sender, index):
                 raise InvariantError(
-                    f"the pieces of the snapshot of {request.snapshot.index} that a node got from "
-                    f"{chunk.sender} are not one snapshot"
+                    f"the pieces of the snapshot of {index} that a node got from {chunk.sender} "
+                    "are not one snapshot"
                 )
             self._happened["pieces of snapshots received"] += 1
-            self._happened["snapshots received"] += is_last
+            self._happened["snapshots received"] += is_last and next_offset > 0
         self._note_newest()
         return lambda: self._node.chunk_written(chunk, next_offset, self._clock.now)
 

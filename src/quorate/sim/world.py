@@ -27,6 +27,7 @@ from quorate.sim.history import History
 from quorate.sim.invariants import Invariants
 from quorate.sim.large_values import PAUSE_US, LargeValuesClient
 from quorate.sim.life import Life
+from quorate.sim.memory import check_memory
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
 from quorate.sim.recording import Recorder
@@ -338,6 +339,7 @@ class World:
             assert server.node is not None
             state = server.node.state
             self._invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
+            check_memory(server.id, server.node)
         self._history.check({key: self._value(key) for key in self._history.keys})
 
     def _value(self, key: bytes) -> bytes:
