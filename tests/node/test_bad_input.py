@@ -170,26 +170,3 @@ def test_each_request_has_one_answer(
     assert len(client.take_replies()) == len(requests)
     assert not client.is_closed
     assert is_alive(cluster)
-
-
-frames = st.one_of(
-    st.binary(max_size=40),
-    st.sampled_from(
-        [b"*3\r\n", b"*1\r\n$4\r\nPING\r\n", b"$3\r\n", b"\r\n", b"SET k v\r\n", b"QUIT"]
-    ),
-    st.text('"\\x *$GETk\r\n', max_size=20).map(str.encode),
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(pieces=st.lists(frames, max_size=12))
-def test_any_bytes_harm_their_own_connection_at_most(
-    new_cluster: type[Cluster], pieces: list[bytes]
-) -> None:
-    cluster, client = connect(new_cluster)
-    client.send_raw(*pieces)
-    cluster.settle()
-    replies = client.take_replies()
-    if client.is_closed:
-        assert replies[-1] == b"OK" or str(replies[-1]).startswith("ERR Protocol error")
-    assert is_alive(cluster)
