@@ -35,6 +35,8 @@ IDLE_BYTES = 8 * KIB
 FLOOD_BYTES = 384 * MIB
 """More than a node grows by in a flood: by a log of 64 MiB, which takes twice that in memory, by
 `node_pending_bytes`, by `MAX_UNTAKEN_BYTES`, and by what allocators keep."""
+DIGESTION_S = 6
+"""What was read before it ended is done, or given up, within twice a command's time."""
 CALM = 3.0
 """After trouble the median of the latencies is at most so many times what it was before."""
 
@@ -142,15 +144,23 @@ def check_flood(cluster: Cluster, seconds: float) -> None:
                 peaks[node] = max(peaks[node], cluster.memory_bytes(node) - memory[node])
                 assert status.term == term
                 assert status.leader in {leader, None}  # None: it has not heard of it for a moment
+    ended_at = time.perf_counter()
+    with cluster.connect(leader) as client:
+        cluster.eventually(
+            lambda: client.call("SET", "calm", "yes") == b"OK", "it has digested that"
+        )
+    digested_s = time.perf_counter() - ended_at
     after_s = latency_s(cluster, leader)
     print(
         f"{dict(flood.told)}, {flood.ended} connections were ended; the nodes grew by "
         f"{', '.join(f'{peak / MIB:.0f}' for peak in peaks.values())} MiB; "
+        f"served {digested_s:.1f} s later; "
         f"a SET takes {after_s * 1000:.2f} ms afterwards, {before_s * 1000:.2f} ms before"
     )
     assert flood.told["OK"] > 0
     assert flood.told.keys() <= {"OK", "UNKNOWN", "NOTEXECUTED"}
     assert max(peaks.values()) < FLOOD_BYTES
+    assert digested_s < DIGESTION_S
     assert cluster.leader() == leader
     assert cluster.status(leader).term == term
     assert after_s < CALM * before_s
