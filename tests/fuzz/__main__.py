@@ -19,6 +19,8 @@ RUNS_AS_CHILD = "QUORATE_FUZZ_TARGET"
 MEMORY_MIB = 1024
 HANG_S = 10
 LONGEST_INPUT = 4096
+WATCHED = {"peer": ["quorate.raft"], "forwarded": ["quorate.replica", "quorate.kv"]}
+"""What is watched of `quorate`, if not all of it: to watch all of three nodes is slow."""
 _SUMMARY = re.compile(r"#(\d+)\s+DONE\s+cov: (\d+) ft: \d+ corp: (\d+)")
 
 
@@ -27,7 +29,7 @@ def fuzz(name: str) -> None:
     import atheris  # noqa: PLC0415 - only here, in an environment that has it
 
     # What is imported in here is watched; the interpreter must not have it already.
-    with atheris.instrument_imports(include=["quorate"]):
+    with atheris.instrument_imports(include=WATCHED.get(name, ["quorate"])):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415
 
     target = TARGETS[name]

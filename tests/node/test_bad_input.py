@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -135,6 +136,29 @@ def test_no_single_request_keeps_a_node_busy_for_long(cluster: Cluster, words: l
     cluster.settle()
     assert len(client.take_replies()) == 1
     assert not client.is_closed
+
+
+def seconds_of(cluster: Cluster, command: str) -> float:
+    """How much of a processor each of some hundred such commands in a row takes."""
+    times = []
+    for _ in range(7):
+        client = cluster.leader.connect()
+        client.send_raw(f"{command}\r\n".encode() * 300)
+        began = time.process_time()
+        cluster.settle()
+        times.append(time.process_time() - began)
+        assert len(client.take_replies()) == 300
+        client.close()
+    return min(times)
+
+
+@pytest.mark.parametrize("command", ["INFO", "HELLO"])
+def test_a_node_can_be_asked_about_itself_as_often_as_one_likes(
+    cluster: Cluster, command: str
+) -> None:
+    # Ten clients who asked for nothing else made all others wait for a second on a busy machine:
+    # each answer took six times as long as that to a PING, for all that it might have told.
+    assert seconds_of(cluster, command) < 4 * seconds_of(cluster, "PING")
 
 
 # ---------------------------------------------------------------------- anything
