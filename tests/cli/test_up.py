@@ -223,17 +223,21 @@ def test_a_port_in_use(tmp_path: Path, base_port: int) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        "{}",
-        '{"cluster_id": "c", "members": 3}',
-        '{"cluster_id": "c", "members": []}',
-        '{"cluster_id": "c", "members": [{"id": 1, "client": "here", "peer": "127.0.0.1:2"}]}',
-        '{"cluster_id": "c", "members": [{"id": 1, "client": "[::1]:99999", "peer": "[::1]:2"}]}',
-        '{"cluster_id": "c", "members": [{"id": 0, "client": "[::1]:1", "peer": "[::1]:2"}]}',
+        b"",
+        b"{}",
+        b'{"cluster_id": "c", "members": 3}',
+        b'{"cluster_id": "c", "members": []}',
+        b'{"cluster_id": "c", "members": [{"id": 1, "client": "here", "peer": "127.0.0.1:2"}]}',
+        b'{"cluster_id": "c", "members": [{"id": 1, "client": "[::1]:99999", "peer": "[::1]:2"}]}',
+        b'{"cluster_id": "c", "members": [{"id": 0, "client": "[::1]:1", "peer": "[::1]:2"}]}',
+        b'{"cluster_id": "c", "members": [{"id": 2147483648, "client": "a:1", "peer": "a:2"}]}',
+        b'{"cluster_id": "\xff", "members": []}',  # once a traceback, found by fuzzing, as the next
+        b'{"cluster_id": "c", "members": [{"id": 1, "client": "a:1", "peer": "a:2", "x": '
+        + b"[" * 100_000,
     ],
 )
-def test_a_cluster_file_that_is_damaged(tmp_path: Path, content: str) -> None:
-    (tmp_path / "cluster.json").write_text(content)
+def test_a_cluster_file_that_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cluster.json").write_bytes(content)
     status, text = refusal("--dir", tmp_path)
     assert status == 1
     assert "cluster.json does not describe a cluster" in text

@@ -14,6 +14,7 @@ from quorate.raft.messages import AppendEntries, InstallSnapshot, PeerMessage
 from quorate.raft.snapshot import SnapshotMetadata
 
 numbers = st.integers(0, 2**63 - 1)
+times = st.integers(0, 2**62)
 of_type = {
     int: numbers,
     bool: st.booleans(),
@@ -36,30 +37,31 @@ configurations = st.builds(
 )
 
 
-def entries_of(index: int, term: int) -> st.SearchStrategy[Entry]:
+def entries_of(index: int, term: int, time_ms: int) -> st.SearchStrategy[Entry]:
     """Entries as leaders make them, of every kind."""
-    make = partial(Entry, index, term)
+    make = partial(Entry, index, term, time_ms)
     return (
-        st.builds(make, numbers, st.just(EntryKind.NO_OP))
-        | st.builds(make, numbers, st.just(EntryKind.DATA), st.binary(max_size=40))
-        | st.builds(make, numbers, st.just(EntryKind.CONFIGURATION), configuration=configurations)
+        st.builds(make, st.just(EntryKind.NO_OP))
+        | st.builds(make, st.just(EntryKind.DATA), st.binary(max_size=40))
+        | st.builds(make, st.just(EntryKind.CONFIGURATION), configuration=configurations)
     )
 
 
 @st.composite
 def append_entries(draw: st.DrawFn) -> AppendEntries:
-    """A request as leaders send them: indices without gaps, terms that never go back."""
+    """A request as leaders send them: indices without gaps, terms and times that never go back."""
     prev_log_index = draw(st.integers(0, 2**62))
-    terms = sorted(draw(st.lists(numbers, min_size=2, max_size=7)))
+    terms = sorted(draw(st.lists(st.integers(1, 2**63 - 1), min_size=2, max_size=7)))
+    time_ms = draw(times)
     entries = tuple(
-        draw(entries_of(prev_log_index + place, term))
+        draw(entries_of(prev_log_index + place, term, time_ms))
         for place, term in enumerate(terms[1:-1], start=1)
     )
     return AppendEntries(
         id=draw(numbers),
         term=terms[-1],
         prev_log_index=prev_log_index,
-        prev_log_term=terms[0],
+        prev_log_term=terms[0] if prev_log_index else 0,
         leader_commit=draw(numbers),
         entries=entries,
     )
@@ -81,7 +83,7 @@ def install_snapshot(draw: st.DrawFn) -> InstallSnapshot:
         snapshot=SnapshotMetadata(
             index=draw(st.integers(1, 2**63 - 1)),
             term=draw(st.integers(1, term)),
-            time_ms=draw(numbers),
+            time_ms=draw(times),
             configuration=draw(configurations),
         ),
         size=offset + len(data) + draw(st.integers(0, 2**62 - 40)),
@@ -144,6 +146,42 @@ def test_entries_that_no_leader_can_have_are_a_decode_error(
 
 
 @pytest.mark.parametrize(
+    ("term", "index", "previous_term"),
+    [(0, 0, 0), (3, 0, 2), (3, 5, 0), (3, 5, 4)],
+    ids=["no term", "a term before all", "an entry of no term", "of a later term"],
+)
+def test_an_entry_that_no_leader_can_have_is_followed_by_nothing(
+    term: int, index: int, previous_term: int
+) -> None:
+    # Found by fuzzing: a request behind entry 0 of term 2 tripped the follower's assertion that
+    # committed entries never change, and one of no term made it follow a leader of none.
+    with pytest.raises(DecodeError, match=f"follows an entry of index {index}"):
+        decode_message(encode_message(AppendEntries(1, term, index, previous_term, 0, ())))
+
+
+@pytest.mark.parametrize("times_ms", [(-1,), (2**62 + 1,), (20, 10)])
+def test_time_never_goes_back_nor_to_its_end(times_ms: tuple[int, ...]) -> None:
+    entries = tuple(Entry(6 + n, 2, t, EntryKind.NO_OP) for n, t in enumerate(times_ms))
+    with pytest.raises(DecodeError, match="ms after one of"):
+        decode_message(encode_message(AppendEntries(1, 3, 5, 2, 5, entries)))
+    snapshot = SnapshotMetadata(9, 2, min(times_ms), Configuration((Member(NodeId(1)),)))
+    if len(times_ms) == 1:
+        with pytest.raises(DecodeError, match="a snapshot of"):
+            decode_message(encode_message(InstallSnapshot(1, 3, snapshot, 10, 0, b"abc")))
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+def test_numbers_that_none_of_us_has_are_a_decode_error(kind: type, number: int) -> None:
+    # Found by fuzzing: with a term of 2**64 - 1 a server could not say its next one, and ended.
+    values = {bool: False, bytes: b"", bytes | None: b"", tuple[Entry, ...]: ()}
+    hints = typing.get_type_hints(kind)
+    fields = {name: values.get(hint, number) for name, hint in hints.items()}
+    with pytest.raises(DecodeError, match="not a peer message"):
+        decode_message(encode_message(kind(**fields)))
+
+
+@pytest.mark.parametrize(
     ("kind", "configuration"),
     [
         (EntryKind.CONFIGURATION, None),
@@ -167,7 +205,7 @@ SNAPSHOT = SnapshotMetadata(9, 2, 0, Configuration((Member(NodeId(1)),)))
     ("piece", "fault"),
     [
         (InstallSnapshot(1, 3, SNAPSHOT, 10, 8, b"abc"), "bytes 8 to 11 of a snapshot of 10"),
-        (InstallSnapshot(1, 3, SNAPSHOT, 10, -1, b"abc"), "bytes -1 to 2 of a snapshot of 10"),
+        (InstallSnapshot(1, 3, SNAPSHOT, 10, -1, b"abc"), r"Expected `int` >= 0 .* `\$\[5\]`"),
         (InstallSnapshot(1, 3, SNAPSHOT, 10, 10, b""), "bytes 10 to 10 of a snapshot of 10"),
         (InstallSnapshot(1, 1, SNAPSHOT, 10, 0, b"abc"), "of term 1 .* of index 9 and term 2"),
         (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import select
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,6 @@ from quorate.wire.resp_client import encode_command
 from quorate.wire.resp_reply import ErrorReply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integration.conftest import Cluster, Connection, StartCluster
 
     from quorate.raft.configuration import NodeId
@@ -221,47 +217,7 @@ def test_more_writes_than_commit_take_bounded_memory(start_cluster: StartCluster
     assert reply.code in {"NOTEXECUTED", "UNKNOWN"}
 
 
-def test_replies_of_a_pipeline_come_in_order_though_the_client_reads_late(
-    cluster: Cluster, node: NodeId
-) -> None:
-    count = 20_000
-    with cluster.connect(node) as client:
-        client.call("DEL", "list")
-        sender = threading.Thread(
-            target=client.send, args=(encode_command("APPEND", "list", "x") * count,)
-        )
-        sender.start()
-        assert client.replies(count) == list(range(1, count + 1))
-        sender.join()
-
-
 # --------------------------------------------------------------------- who comes and goes
-
-
-def test_a_thousand_idle_connections_are_no_burden(cluster: Cluster, node: NodeId) -> None:
-    before = cluster.memory_bytes(node)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(open_files(1_200))
-        idle = [stack.enter_context(cluster.connect(node)) for _ in range(1_000)]
-        check_others_are_served(cluster)
-        assert cluster.status(node).connections >= 1_000
-        assert idle[-1].call("PING") == idle[0].call("PING") == b"PONG"
-        growth = cluster.memory_bytes(node) - before
-    assert growth < 64 * MIB
-    cluster.eventually(lambda: cluster.status(node).connections < 10, "the connections are gone")
-
-
-@contextlib.contextmanager
-def open_files(count: int) -> Iterator[None]:
-    """So many files may be open in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        pytest.skip(f"at most {hard} files may be open here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from tests.integration.strangers import Strangers
 
 from quorate.raft.configuration import NodeId
 from quorate.raft.messages import RequestVote
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.conftest import Cluster, StartCluster
+
+    from quorate.node.status import LinkStatus
 
 pytestmark = pytest.mark.processes
 
@@ -143,6 +147,34 @@ def test_a_refused_server_that_keeps_calling_does_not_flood_the_log(
     check_refusal(
         shared_cluster, greeting(msgspec.structs.replace(wrong, cluster_id="x")), "cluster 'x'"
     )
+
+
+def links_of(cluster: Cluster) -> list[LinkStatus]:
+    return [link for status in cluster.statuses().values() for link in status.links]
+
+
+def test_strangers_who_never_stop_calling_keep_no_server_out(start_cluster: StartCluster) -> None:
+    cluster = start_cluster()
+    back, *others = cluster.nodes
+    before = {node: cluster.memory_bytes(node) for node in others}
+    with contextlib.ExitStack() as stack:
+        floods = [
+            stack.enter_context(Strangers(partial(cluster.connect_as_peer, node)))
+            for node in others
+        ]
+        cluster.eventually(lambda: all(flood.calls > 1_000 for flood in floods), "they call")
+        cluster.kill(back)
+        began = time.perf_counter()
+        cluster.restart(back)
+        cluster.wait_until_caught_up()
+        cluster.eventually(lambda: all(link.is_up for link in links_of(cluster)), "it is let in")
+        took_s = time.perf_counter() - began
+    calls = sum(flood.calls for flood in floods)
+    growth = max(cluster.memory_bytes(node) - before[node] for node in others)
+    print(f"{calls} strangers; a server was back in {took_s:.1f} s; growth {growth} bytes")
+    assert growth < 32 * 1024 * 1024
+    for node in others:
+        assert len(cluster.log(node).splitlines()) < 200
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -137,6 +138,29 @@ def test_no_single_request_keeps_a_node_busy_for_long(cluster: Cluster, words: l
     assert not client.is_closed
 
 
+def seconds_of(cluster: Cluster, command: str) -> float:
+    """How much of a processor each of some hundred such commands in a row takes."""
+    times = []
+    for _ in range(7):
+        client = cluster.leader.connect()
+        client.send_raw(f"{command}\r\n".encode() * 300)
+        began = time.process_time()
+        cluster.settle()
+        times.append(time.process_time() - began)
+        assert len(client.take_replies()) == 300
+        client.close()
+    return min(times)
+
+
+@pytest.mark.parametrize("command", ["INFO", "HELLO"])
+def test_a_node_can_be_asked_about_itself_as_often_as_one_likes(
+    cluster: Cluster, command: str
+) -> None:
+    # Ten clients who asked for nothing else made all others wait for a second on a busy machine:
+    # each answer took six times as long as that to a PING, for all that it might have told.
+    assert seconds_of(cluster, command) < 4 * seconds_of(cluster, "PING")
+
+
 # ---------------------------------------------------------------------- anything
 
 arguments = st.one_of(
@@ -169,27 +193,4 @@ def test_each_request_has_one_answer(
     cluster.settle()
     assert len(client.take_replies()) == len(requests)
     assert not client.is_closed
-    assert is_alive(cluster)
-
-
-frames = st.one_of(
-    st.binary(max_size=40),
-    st.sampled_from(
-        [b"*3\r\n", b"*1\r\n$4\r\nPING\r\n", b"$3\r\n", b"\r\n", b"SET k v\r\n", b"QUIT"]
-    ),
-    st.text('"\\x *$GETk\r\n', max_size=20).map(str.encode),
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(pieces=st.lists(frames, max_size=12))
-def test_any_bytes_harm_their_own_connection_at_most(
-    new_cluster: type[Cluster], pieces: list[bytes]
-) -> None:
-    cluster, client = connect(new_cluster)
-    client.send_raw(*pieces)
-    cluster.settle()
-    replies = client.take_replies()
-    if client.is_closed:
-        assert replies[-1] == b"OK" or str(replies[-1]).startswith("ERR Protocol error")
     assert is_alive(cluster)

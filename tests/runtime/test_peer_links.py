@@ -23,6 +23,7 @@ from quorate.runtime.peer_links import (
     FIRST_BACKOFF_S,
     HANDSHAKE_TIMEOUT_S,
     LONGEST_BACKOFF_S,
+    MAX_GUESTS,
     MAX_STRANGERS,
     MAX_UNSENT_BYTES,
     PeerLinks,
@@ -291,7 +292,7 @@ def test_who_is_no_member_is_answered_and_called_back_as_long_as_it_calls(
         async with running(one):
             async with running(stranger):
                 await one.await_change(THREE, up=True)
-                assert one.identified[-1] == (THREE, "data of 3")
+                assert one.identified == [], "it is no member"
                 one.links.send(THREE, [vote(1)])
                 assert await stranger.messages.get() == (ONE, vote(1))
             await one.await_change(THREE, up=False)
@@ -848,6 +849,50 @@ def test_of_too_many_strangers_the_one_that_waited_longest_yields(
         run_on_loop(test)
     (line,) = caplog.messages
     assert f"broken off: {MAX_STRANGERS} later callers have not said who they are" in line
+
+
+def test_of_too_many_that_are_no_members_the_first_is_forgotten(
+    members: tuple[Member, ...], run_on_loop: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Anybody may say that he is some server, and that he is at some address: each was kept, called
+    # and remembered on the disk for ever.
+    async def test() -> None:
+        one, two = Peer(ONE, members), Peer(TWO, members)
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
+            calls = []
+            for number in range(MAX_GUESTS + 2):
+                guest = msgspec.structs.replace(
+                    two.hello, sender=NodeId(100 + number), data_id=f"{number}", peer_address=""
+                )
+                calls.append(await call(one, guest))
+                assert await calls[-1][0].read(1), "it is let in"
+            for reader, _ in calls[:2]:
+                with contextlib.suppress(ConnectionResetError):
+                    await reader.read()
+            assert not any(reader.at_eof() for reader, _ in calls[2:])
+            for _, writer in calls:
+                writer.close()
+            assert set(one.store.identity.peer_data_ids) == {TWO}
+
+    with caplog.at_level(logging.WARNING, "quorate"):
+        run_on_loop(test)
+    assert any("later callers are no members either" in line for line in caplog.messages)
+
+
+def test_who_is_let_in_before_he_is_a_member_is_remembered_when_he_is(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    async def test() -> None:
+        one, two = Peer(ONE, members[:1]), Peer(TWO, members)
+        async with running(one, two):
+            await one.await_change(TWO, up=True)
+            assert one.store.known_data_id(TWO) is None
+            one.links.members_changed(committed(Configuration(members), 1))
+            assert one.store.known_data_id(TWO) == "data of 2"
+            assert one.identified == [(TWO, "data of 2")]
+
+    run_on_loop(test)
 
 
 def test_who_calls_and_says_nothing_is_broken_off_in_time(

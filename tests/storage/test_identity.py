@@ -73,6 +73,12 @@ def test_every_cut_is_noticed() -> None:
             load_identity(disk_with(content[:size]))
 
 
+def test_endless_nesting_is_noticed() -> None:
+    # Found by fuzzing: it was a RecursionError, and the node ended with a traceback.
+    with pytest.raises(CorruptionError, match="not an identity"):
+        load_identity(disk_with(b'{"checksum":"","identity":' + b"[" * 100_000))
+
+
 def test_an_identity_of_another_format_is_refused() -> None:
     disk = MemoryDisk()
     save_identity(disk, msgspec.structs.replace(IDENTITY, format_version=2))

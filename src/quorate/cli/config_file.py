@@ -44,15 +44,15 @@ def load_config_file(path: Path) -> ConfigFile:
         raise CommandFailure(
             f"cannot read the configuration file {path}: {error.strerror}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandFailure(
-            f"the configuration file {path} is not TOML: {error}", ExitStatus.USAGE
-        ) from error
     except msgspec.ValidationError as error:
         keys = ", ".join(ConfigFile.__struct_fields__)
         raise CommandFailure(
             f"the configuration file {path} is wrong: {error}. Its keys are {keys}",
             ExitStatus.USAGE,
+        ) from error
+    except (ValueError, RecursionError) as error:  # tomllib leaves some to Python's own parsers
+        raise CommandFailure(
+            f"the configuration file {path} is not TOML: {error}", ExitStatus.USAGE
         ) from error
 
 

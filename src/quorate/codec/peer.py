@@ -12,6 +12,9 @@ from quorate.raft.configuration import Configuration
 from quorate.raft.entry import EntryKind
 from quorate.raft.messages import AppendEntries, InstallSnapshot, PeerMessage
 
+MAX_TIME_MS = 2**62
+"""No cluster lives so long; and to add to such a time, or to store it, never goes wrong."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 
@@ -42,6 +45,12 @@ def decode_message(data: bytes | memoryview) -> PeerMessage:
 def _check_entries(request: AppendEntries) -> None:
     """Entries follow each other and what they say they follow; past here that is trusted."""
     index, term = request.prev_log_index, request.prev_log_term
+    if (index == 0) != (term == 0) or not term <= request.term > 0:
+        raise DecodeError(
+            f"AppendEntries of term {request.term} follows an entry of index {index} and term "
+            f"{term}"
+        )
+    time_ms = 0
     for entry in request.entries:
         index += 1
         if (entry.kind is EntryKind.CONFIGURATION) != _has_voters(entry.configuration):
@@ -49,12 +58,16 @@ def _check_entries(request: AppendEntries) -> None:
                 f"AppendEntries holds an entry {index} whose configuration is missing or out "
                 "of place"
             )
-        if entry.index != index or entry.term < term or entry.term > request.term:
+        if entry.index != index or not max(term, 1) <= entry.term <= request.term:
             raise DecodeError(
                 f"AppendEntries after index {request.prev_log_index} holds an entry of index "
                 f"{entry.index} and term {entry.term} in place {index}"
             )
-        term = entry.term
+        if not time_ms <= entry.time_ms <= MAX_TIME_MS:
+            raise DecodeError(
+                f"AppendEntries holds an entry {index} of {entry.time_ms} ms after one of {time_ms}"
+            )
+        term, time_ms = entry.term, entry.time_ms
 
 
 def _has_voters(configuration: Configuration | None) -> bool:
@@ -74,5 +87,7 @@ def _check_chunk(request: InstallSnapshot) -> None:
             f"InstallSnapshot of term {request.term} holds a snapshot of index {snapshot.index} "
             f"and term {snapshot.term}"
         )
+    if not 0 <= snapshot.time_ms <= MAX_TIME_MS:
+        raise DecodeError(f"InstallSnapshot holds a snapshot of {snapshot.time_ms} ms")
     if not _has_voters(snapshot.configuration):
         raise DecodeError("InstallSnapshot holds a snapshot of a cluster without voters")

@@ -92,6 +92,7 @@ class Gateway:
     ) -> None:
         self._limits = limits
         self._view = view
+        self._seen: NodeView | None = None  # by those that ask within a turn
         self._administer = administer
         self._query = query
         self._memory = ClientMemory(limits)
@@ -264,12 +265,21 @@ class Gateway:
             self._administer(arguments, now)
             connection.answer(OK)
             return
-        immediate = answer_locally(spec, arguments, connection, self._view)
+        immediate = answer_locally(spec, arguments, connection, self._view_of_turn)
         connection.answer(immediate.reply)
         self._wants_snapshot |= immediate.wants_snapshot
         if immediate.closes:
             connection.unread.clear()
             connection.closing = True
+
+    def _view_of_turn(self) -> NodeView:
+        """The node as it was when somebody first asked in this turn.
+
+        To look takes as long as to answer five other commands, and a slice has room for hundreds.
+        """
+        if self._seen is None:
+            self._seen = self._view()
+        return self._seen
 
     def _begin(self, request: Request, slot: Slot) -> None:
         slot.connection.begun(slot)
@@ -323,6 +333,7 @@ class Gateway:
     def turn_begins(self) -> None:
         """All replies that were given out are sent, but for what `client_unsent` has told."""
         self._memory.turn_begins()
+        self._seen = None
 
     def take_ready(
         self,

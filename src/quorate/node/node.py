@@ -163,6 +163,9 @@ class Node:
 
     def link_failed(self, peer: NodeId, trouble: str, *, is_refused: bool) -> None:
         """There is no such connection, and this is why."""
+        if self.raft.configuration.member(peer) is None:
+            self._links.pop(peer, None)  # there may be any number of those
+            return
         self._links[peer] = LinkStatus(peer, is_up=False, is_refused=is_refused, trouble=trouble)
 
     def peer_identified(self, peer: NodeId, data_id: str) -> None:

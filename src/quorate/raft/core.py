@@ -437,7 +437,7 @@ class Raft(ServerState):
         return self._hears_a_leader()
 
     def _receive_timeout_now(self, request: TimeoutNow) -> None:
-        if request.term != self.current_term or not self._may_lead():
+        if request.term != self.current_term or self.is_leader or not self._may_lead():
             return
         if (request.term, request.id) < self._newest_request:
             return  # it is late: the leader has gone on leading since

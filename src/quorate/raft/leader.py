@@ -395,7 +395,7 @@ class Leader:
     ) -> None:
         """Takes in a follower's answer of the leader's own term."""
         progress = self._progress_of(peer, answer.id)
-        if progress is None:
+        if progress is None or answer.match_index > self._persistence.log.last_index:
             return
         self._note_contact(progress, answer.id, now)
         if answer.success:
@@ -485,9 +485,15 @@ class Leader:
         )
 
     def _progress_of(self, peer: NodeId, request_id: int) -> Progress | None:
-        """Of the member that was asked; None if it is none, or another one has its id now."""
+        """Of the member that was asked; None if it is none, or another one has its id now.
+
+        Also None if nothing was asked yet under this id: such an answer would count as one to all
+        that is asked until then.
+        """
         progress = self.progress.get(peer)
-        return progress if progress is not None and request_id >= progress.first_id else None
+        if progress is None or not progress.first_id <= request_id < self._outbox.next_id:
+            return None
+        return progress
 
     def _note_catching_up(self, peer: NodeId, progress: Progress, now: int) -> None:
         if peer in self._catching_up:

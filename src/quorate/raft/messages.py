@@ -8,26 +8,34 @@ the link's business and comes beside it.
 Names and fields are those of Figure 2 of the Raft paper, as far as it has them.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from quorate.raft.entry import Entry
 from quorate.raft.snapshot import SnapshotMetadata
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An index, a term, an id, bytes: no message with another number is taken for one (`codec.peer`).
+
+A server can count on from each of these, and say so to others and to its disk.
+"""
+
 
 class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Would you vote for me in `term`? Changes nothing at either end (dissertation §9.6)."""
 
-    id: int
-    term: int
-    last_log_index: int
-    last_log_term: int
+    id: Number
+    term: Number
+    last_log_index: Number
+    last_log_term: Number
 
 
 class PreVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """The answer to `PreVote`; `term` is the answering server's current term."""
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     vote_granted: bool
 
 
@@ -43,18 +51,18 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False)
             refused because that leader is heard (dissertation §4.2.3).
     """
 
-    id: int
-    term: int
-    last_log_index: int
-    last_log_term: int
+    id: Number
+    term: Number
+    last_log_index: Number
+    last_log_term: Number
     is_transfer: bool = False
 
 
 class RequestVoteAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """The results of the RequestVote RPC."""
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     vote_granted: bool
 
 
@@ -64,18 +72,18 @@ class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False)
     It has no answer but the request for votes that follows.
     """
 
-    id: int
-    term: int
+    id: Number
+    term: Number
 
 
 class AppendEntries(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """The AppendEntries RPC (Raft §5.3); without entries it is a heartbeat (§5.2)."""
 
-    id: int
-    term: int
-    prev_log_index: int
-    prev_log_term: int
-    leader_commit: int
+    id: Number
+    term: Number
+    prev_log_index: Number
+    prev_log_term: Number
+    leader_commit: Number
     entries: tuple[Entry, ...]
 
 
@@ -94,12 +102,12 @@ class AppendEntriesAnswer(msgspec.Struct, frozen=True, array_like=True, tag=6, g
             has none there.
     """
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     success: bool
-    match_index: int
-    conflict_index: int
-    conflict_term: int
+    match_index: Number
+    conflict_index: Number
+    conflict_term: Number
 
 
 class SnapshotNeeded(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
@@ -113,9 +121,9 @@ class SnapshotNeeded(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=Fa
         index: it can go on from a snapshot that covers at least this.
     """
 
-    id: int
-    term: int
-    index: int
+    id: Number
+    term: Number
+    index: Number
 
 
 class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=12):
@@ -130,11 +138,11 @@ class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=12):
         data: the piece; with the last one, `offset + len(data) == size`.
     """
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     snapshot: SnapshotMetadata
-    size: int
-    offset: int
+    size: Number
+    offset: Number
     data: bytes
 
 
@@ -148,39 +156,39 @@ class InstallSnapshotAnswer(msgspec.Struct, frozen=True, array_like=True, tag=13
             durably, or was not needed.
     """
 
-    id: int
-    term: int
-    next_offset: int
+    id: Number
+    term: Number
+    next_offset: Number
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """A follower asks its leader from which index on a read is linearizable (§6.4)."""
 
-    id: int
-    term: int
+    id: Number
+    term: Number
 
 
 class ReadIndexAnswer(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """The answer to `ReadIndex`; no `read_index` if the asked server cannot tell."""
 
-    id: int
-    term: int
-    read_index: int | None
+    id: Number
+    term: Number
+    read_index: Number | None
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
     """A server passes proposals on to the leader; `data` is opaque to Raft."""
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     data: bytes
 
 
 class ForwardAnswer(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
     """The answer to `Forward`; no `data` if the asked server is not the leader."""
 
-    id: int
-    term: int
+    id: Number
+    term: Number
     data: bytes | None
 
 

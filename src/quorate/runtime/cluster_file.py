@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from quorate.clerk.addresses import parse_address
-from quorate.raft.configuration import NodeId
+from quorate.raft.configuration import MAX_NODE_ID, NodeId
 from quorate.runtime.local_ports import LOOPBACK
 
 FILE_NAME = "cluster.json"
@@ -49,7 +49,7 @@ class ClusterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not self.members or len({member.id for member in self.members}) < len(self.members):
             raise ValueError("its members are one or more, each with an id of its own")
         for member in self.members:
-            if member.id < 1:
+            if not 1 <= member.id <= MAX_NODE_ID:
                 raise ValueError(f"{member.id} is not the id of a node")
             parse_address(member.client)
             parse_address(member.peer)
@@ -77,7 +77,7 @@ class ClusterFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return None
         except OSError as error:
             raise LocalClusterError(f"cannot read {path}: {error.strerror}") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise LocalClusterError(
                 f"{path} does not describe a cluster: {error}. Restore it, or choose another "
                 "directory"

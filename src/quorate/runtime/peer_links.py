@@ -58,6 +58,12 @@ MAX_STRANGERS = 16
 Not the new one: a server says who it is as soon as it is connected, so who has waited longest is
 no server, and many of those must not keep one out.
 """
+MAX_GUESTS = 16
+"""Servers that are talked to although they are no members as far as this one knows.
+
+When one more comes, the one that was accepted first is forgotten. Whoever is new to this server's
+list of members only will be in it soon, and calls again.
+"""
 
 
 class Listener(Protocol):
@@ -305,6 +311,8 @@ class PeerLinks:
             self._begin_calling(member.id)
         for node in list(self._callers):
             self._end_calling_stranger(node)
+        for hello in self._accepted_hellos.values():
+            self._remember(hello)
         for protocol in [*self._incoming.values(), *self._outgoing.values()]:
             self._judge_again(protocol)
 
@@ -402,12 +410,32 @@ class PeerLinks:
         self._accepted_hellos[theirs.sender] = theirs
         if _is_elsewhere(theirs.peer_address):
             self._addresses[theirs.sender] = theirs.peer_address
-        # Who has joined is known by the members' list or not at all. It may have the number of one
-        # that the cluster was started with, and must not be taken for that one.
-        if not theirs.has_joined:
-            self._known.remember_peer(theirs.sender, theirs.data_id)
-            if self._listener is not None:
-                self._listener.peer_identified(theirs.sender, theirs.data_id)
+        self._remember(theirs)
+        self._forget_guests()
+
+    def _remember(self, theirs: Hello) -> None:
+        """Durably remembers the data directory of one that the cluster was started with.
+
+        Who has joined is known by the members' list or not at all. It may have the number of one
+        that the cluster was started with, and must not be taken for that one.
+        """
+        if theirs.has_joined or not self._is_member(theirs.sender):
+            return
+        self._known.remember_peer(theirs.sender, theirs.data_id)
+        if self._listener is not None:
+            self._listener.peer_identified(theirs.sender, theirs.data_id)
+
+    def _forget_guests(self) -> None:
+        """Sees that there are no more than may be: anybody can say that he is some server."""
+        guests = [node for node in self._accepted_hellos if not self._is_member(node)]
+        for node in guests[:-MAX_GUESTS]:
+            if node in self._callers:
+                self._end_calling(node)
+            for link in (self._incoming.get(node), self._outgoing.get(node)):
+                if link is not None:
+                    link.break_off(f"broken off: {MAX_GUESTS} later callers are no members either")
+            for known in (self._accepted_hellos, self._addresses, self._second_lives):
+                known.pop(node, None)
 
     def _is_member(self, node: NodeId) -> bool:
         return self._membership.configuration.member(node) is not None
@@ -490,6 +518,7 @@ class PeerLinks:
 
     def _end_calling(self, node: NodeId) -> None:
         self._callers.pop(node).cancel()
+        self._came_back.pop(node, None)
         self._called.pop(node, None)
 
     async def _keep_calling(self, node: NodeId) -> None:
@@ -564,7 +593,8 @@ class PeerLinks:
         self._accepted(theirs)
         self._outgoing[theirs.sender] = protocol
         self._called.pop(theirs.sender, None)
-        self._came_back[theirs.sender].clear()
+        if theirs.sender in self._came_back:
+            self._came_back[theirs.sender].clear()
         if self._listener is not None:
             self._listener.link_made(theirs.sender)
         self._changed(theirs.sender, up=True)

@@ -130,7 +130,7 @@ def load_identity(disk: Disk) -> Identity:
         if version != FORMAT_VERSION:
             raise UnsupportedFormatError(location, found=version, supported=FORMAT_VERSION)
         return msgspec.json.decode(value, type=Identity)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptionError(location, 0, f"not an identity: {error}") from error
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from quorate.codec.errors import DecodeError
-from quorate.raft.configuration import Membership, NodeId
+from quorate.raft.configuration import MAX_NODE_ID, Membership, NodeId
 
 PROTOCOL_VERSION = 2
 """Grows with each change of the messages between servers."""
@@ -19,6 +19,7 @@ MAX_HELLO_BYTES = 8192
 
 _MAX_REASON_CHARACTERS = MAX_HELLO_BYTES // 4 - 16  # at 4 bytes each, and the array around it
 
+_Sender = Annotated[NodeId, msgspec.Meta(ge=1, le=MAX_NODE_ID)]
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -47,7 +48,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
 
     version: int = PROTOCOL_VERSION
     cluster_id: _Text
-    sender: NodeId
+    sender: _Sender
     to: NodeId | None
     data_id: _Text
     boot: int
