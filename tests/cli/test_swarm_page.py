@@ -13,15 +13,8 @@ from tests.faults import raft_plants
 from quorate.cli.swarm.page import render
 from quorate.sim.errors import InvariantError
 from quorate.sim.life import Life
-from quorate.sim.recording import (
-    Call,
-    Failure,
-    Mark,
-    Message,
-    Recorder,
-    Recording,
-    ServerState,
-)
+from quorate.sim.recorder import Recorder
+from quorate.sim.recording import Call, Failure, Mark, Message, Recording, ServerState
 from quorate.sim.world import SECOND_US, World
 
 if TYPE_CHECKING:
