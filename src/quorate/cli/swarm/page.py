@@ -1,7 +1,7 @@
 """One life of a simulated cluster as a web page: what each server was, said and suffered.
 
-The page is one file that loads nothing. Its looks and its behaviour are in the folder `assets`; this
-module puts them and the recording together.
+The page is one file that loads nothing. Its looks and its behaviour are in the folder `assets`;
+this module puts them and the recording together.
 """
 
 import importlib.resources
