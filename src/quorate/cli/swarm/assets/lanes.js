@@ -152,11 +152,11 @@ function drawBands(draw, rows) {
 function drawMarks(draw, rows) {
   const free = new Map();
   let labelled = GUTTER;
-  const some = marks.filter((mark) => mark.at >= view.from && mark.at <= view.from + view.span);
+  const some = marks.filter((mark) => mark.at >= view.from && mark.at <= view.from + view.span && showsMark(mark));
   some.forEach((mark, k) => {
     const here = x(mark.at), event = mark.event;
     draw.globalAlpha = standsBack(mark) ? 0.2 : 1;
-    draw.fillStyle = colour("fault");
+    draw.fillStyle = colour(mark.isWanted ? "soft" : "fault");
     const icon = (top, lane) => {
       if (here - (free.get(lane) ?? -9) < 5) return;
       free.set(lane, here);
@@ -164,8 +164,8 @@ function drawMarks(draw, rows) {
       draw.fillText(iconOf(mark), here - 5, top);
       hits.push({ event, box: [here - 8, top - 8, 16, 16] });
     };
-    if (here >= labelled) {
-      const next = some.slice(k + 1).find((other) => x(other.at) > here + 3);
+    if (here >= labelled && (!mark.isWanted || !mark.nodes.length)) {
+      const next = some.slice(k + 1).find((other) => x(other.at) > here + 3 && !other.isWanted);
       const text = fitted(mark.what, (next ? x(next.at) : view.width) - here - 16);
       draw.font = SMALL;
       if (text) draw.fillText(text, here + 9, AXIS + MARKS / 2);
@@ -202,7 +202,7 @@ function drawLanes() {
   drawLeftOut(draw, height);
   drawMessages(draw, rows);
   rows.forEach((node, row) => drawRoles(draw, node, row));
-  if (shown.marks) drawMarks(draw, rows);
+  drawMarks(draw, rows);
   drawFailureLine(draw, height, AXIS);
   drawCursor(draw, height, AXIS - 8);
   drawNames(draw, rows, height);
