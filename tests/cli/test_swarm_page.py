@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.cli import browser as browsers
 from tests.faults import raft_plants
@@ -13,15 +14,8 @@ from tests.faults import raft_plants
 from quorate.cli.swarm.page import render
 from quorate.sim.errors import InvariantError
 from quorate.sim.life import Life
-from quorate.sim.recording import (
-    Call,
-    Failure,
-    Mark,
-    Message,
-    Recorder,
-    Recording,
-    ServerState,
-)
+from quorate.sim.recorder import Recorder
+from quorate.sim.recording import Call, Failure, Mark, Message, Recording, ServerState
 from quorate.sim.world import SECOND_US, World
 
 if TYPE_CHECKING:
@@ -387,6 +381,16 @@ def test_light_and_dark_differ_and_both_are_drawn(shown: Shown) -> None:
     assert light != dark
 
 
+def test_what_the_operator_did_is_no_fault(shown: Shown) -> None:
+    wanted = Mark(at=9_500, until=None, what="operator: remove", nodes=(2,))
+    browser = shown(msgspec.structs.replace(SMALL, marks=(*SMALL.marks, wanted)))
+    assert "2 faults" in browser.text("#summary")
+    assert "operator: remove: node 2" in listed(browser)
+    tick(browser, "operator")
+    assert "operator: remove: node 2" not in listed(browser)
+    assert "without power: node 2" in listed(browser)
+
+
 def test_an_empty_recording_says_so(shown: Shown) -> None:
     browser = shown(EMPTY)
     assert "Nothing was recorded" in browser.text("#note")
@@ -395,25 +399,17 @@ def test_an_empty_recording_says_so(shown: Shown) -> None:
 
 
 def test_what_was_left_out_is_told(shown: Shown) -> None:
-    long = Recording(
-        **{
-            **{name: getattr(SMALL, name) for name in SMALL.__struct_fields__},
-            "ended": 9_000_000,
-            "messages_since": 4_000_000,
-        }
-    )
+    long = msgspec.structs.replace(SMALL, ended=9_000_000, messages_since=4_000_000)
     browser = shown(long)
     assert "Left out of this long life: messages before 4.0 s." in browser.text("#note")
 
 
 def test_nothing_in_a_recording_is_taken_for_html(shown: Shown) -> None:
     evil = "</script><script>document.title = 'broken'</script><b id=injected>/*page.css*/"
-    recording = Recording(
-        **{
-            **{name: getattr(SMALL, name) for name in SMALL.__struct_fields__},
-            "marks": (Mark(at=10, until=None, what=evil, nodes=(1,)),),
-            "failure": Failure(kind=evil, text=evil, at=10_000, nodes=(1,)),
-        }
+    recording = msgspec.structs.replace(
+        SMALL,
+        marks=(Mark(at=10, until=None, what=evil, nodes=(1,)),),
+        failure=Failure(kind=evil, text=evil, at=10_000, nodes=(1,)),
     )
     browser = shown(recording, title=evil)
     assert browser.ask("document.title") == f"failed: {evil}"

@@ -19,7 +19,8 @@ from quorate.sim.errors import HistoryError, InvariantError
 from quorate.sim.history import History
 from quorate.sim.life import Life
 from quorate.sim.network import PERFECT, Network
-from quorate.sim.recording import MAX_TEXT, Recorder, Recording, ServerState
+from quorate.sim.recorder import MAX_TEXT, Recorder
+from quorate.sim.recording import Recording, ServerState
 from quorate.sim.report import Report
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.trace import Trace

@@ -10,7 +10,8 @@ import msgspec
 
 from quorate.sim.life import Life
 from quorate.sim.rare_turns import counted_turns
-from quorate.sim.recording import Recorder, Recording
+from quorate.sim.recorder import Recorder
+from quorate.sim.recording import Recording
 from quorate.sim.report import Report
 from quorate.sim.world import SECOND_US, World
 

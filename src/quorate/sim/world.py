@@ -30,7 +30,7 @@ from quorate.sim.life import Life
 from quorate.sim.memory import check_memory
 from quorate.sim.network import Network
 from quorate.sim.operator import Operator
-from quorate.sim.recording import Recorder
+from quorate.sim.recorder import Recorder
 from quorate.sim.report import Report
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer

@@ -1,7 +1,7 @@
 """One life of a simulated cluster as a web page: what each server was, said and suffered.
 
-The page is one file that loads nothing. Its looks and its behaviour are in the folder `page`; this
-module puts them and the recording together.
+The page is one file that loads nothing. Its looks and its behaviour are in the folder `assets`;
+this module puts them and the recording together.
 """
 
 import importlib.resources
@@ -54,4 +54,4 @@ def render(recording: Recording, *, title: str, replay: str = "") -> str:
 
 
 def _part(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath("page", name).read_text("utf-8")
+    return importlib.resources.files(__package__).joinpath("assets", name).read_text("utf-8")

@@ -8,7 +8,7 @@ const view = { from: 0, span: end, width: 800 };
 const cursor = { now: 0, event: null };
 const shown = {
   groups: new Set(GROUPS.map((group) => group.name).filter((name) => name !== "heartbeats" && name !== "hellos")),
-  nodes: new Set(nodes), lostOnly: false, growth: false, marks: true, calls: true,
+  nodes: new Set(nodes), lostOnly: false, growth: false, marks: true, wanted: true, calls: true,
 };
 let sought = "", found = null;
 let steps = [], turns = [];
@@ -37,11 +37,13 @@ function showsMessage(message) {
     && (!shown.lostOnly || message.isLost || nobodyHeard(message));
 }
 
+const showsMark = (mark) => (mark.isWanted ? shown.wanted : shown.marks);
+
 function showsEvent(event) {
   switch (event.type) {
     case "sent": case "ended": return showsMessage(event.of);
     case "became": return shown.nodes.has(event.of.node) && (event.of.turns || shown.growth);
-    case "marked": return shown.marks;
+    case "marked": return showsMark(event.of);
     case "called": case "returned": return shown.calls;
     default: return true;
   }

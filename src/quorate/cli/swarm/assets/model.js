@@ -27,6 +27,7 @@ function objects(name) {
 
 const nodes = life.nodes;
 const states = objects("states"), messages = objects("messages"), marks = objects("marks"), calls = objects("calls");
+for (const mark of marks) mark.isWanted = mark.what.startsWith("operator: ");
 const failure = life.failure;
 const end = Math.max(1, life.ended);
 
@@ -62,7 +63,9 @@ const usualWay = (() => {
 
 // ---------------------------------------------------------------------- events
 
-const RANK = { ended: 0, marked: 1, became: 2, sent: 3, called: 4, returned: 5, failed: 6 };
+/** What comes first of what has the same time: a fault makes a server end, and waits for one that begins to lead. */
+const rank = ({ type, of }) => (type === "became" && (of.role === "down" || of.is_paused) ? 2.5 : RANK[type]);
+const RANK = { ended: 0, became: 1, marked: 2, sent: 3, called: 4, returned: 5, failed: 6 };
 const events = [];
 for (const state of states) events.push({ type: "became", at: state.at, of: state });
 for (const message of messages) {
@@ -75,7 +78,7 @@ for (const call of calls) {
   if (call.ended !== null) events.push(call.over = { type: "returned", at: call.ended, of: call });
 }
 if (failure) events.push({ type: "failed", at: failure.at, of: failure });
-events.sort((one, other) => one.at - other.at || RANK[one.type] - RANK[other.type]);
+events.sort((one, other) => one.at - other.at || rank(one) - rank(other));
 events.forEach((event, order) => { event.order = order; });
 for (const event of events) if (event.type === "became") event.of.order = event.order;
 

@@ -77,7 +77,8 @@ function fillFilters() {
   filters.append(html("b", "", "Nodes"));
   for (const node of nodes) filters.append(box(String(node), true, toggle(shown.nodes, node)));
   filters.append(html("b", "", "Also"));
-  if (marks.length) filters.append(box("faults", true, (on) => { shown.marks = on; }));
+  if (marks.some((mark) => !mark.isWanted)) filters.append(box("faults", true, (on) => { shown.marks = on; }));
+  if (marks.some((mark) => mark.isWanted)) filters.append(box("operator", true, (on) => { shown.wanted = on; }));
   if (calls.length) filters.append(box("calls", true, (on) => { shown.calls = on; }));
   filters.append(box("growth of logs, when stepping", false, (on) => { shown.growth = on; }));
   const legend = html("span", "legend");
@@ -218,7 +219,7 @@ function introduce() {
   const leaders = new Set(states.filter((state) => state.role === "leader").map((state) => state.term)).size;
   byId("summary").textContent = [
     plural(nodes.length, "server"), `${(end / 1e6).toFixed(1)} s`, plural(leaders, "term") + " with a leader",
-    plural(marks.length, "fault"), plural(messages.length, "message") + ` (${number(messages.filter((m) => m.isLost).length)} lost)`, plural(calls.length, "call"),
+    plural(marks.filter((mark) => !mark.isWanted).length, "fault"), plural(messages.length, "message") + ` (${number(messages.filter((m) => m.isLost).length)} lost)`, plural(calls.length, "call"),
   ].join(" · ");
   byId("headline").hidden = byId("jump").hidden = !failure;
   if (failure) byId("headline").textContent = `${failure.kind}: ${brief(failure.text)}`;

@@ -106,7 +106,7 @@ function facts(event) {
       return it.role === "down" ? known : [...known, ["is", `${roleOf(it)} of term ${it.term}`],
         ["log", `behind ${it.log_start} up to ${it.last_index}, durable to ${it.durable_index}, committed to ${it.commit_index}, applied to ${it.last_applied}`]];
     }
-    case "marked": return [["fault", it.what], ["whom", named(it.nodes) || "nobody in particular"], ["when", seconds(it.at)],
+    case "marked": return [[it.isWanted ? "done" : "fault", it.what], ["whom", named(it.nodes) || "nobody in particular"], ["when", seconds(it.at)],
       ...(it.until === null ? [] : [["until", `${seconds(it.until)}, ${duration(it.until - it.at)}`]])];
     case "called": case "returned": {
       const known = [["client", clientOf(it)], ["call", it.what], ["called", seconds(it.begun)],
