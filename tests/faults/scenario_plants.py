@@ -12,11 +12,13 @@ from quorate.node.own_session import OwnSession
 from quorate.node.results import NOT_EXECUTED
 from quorate.raft.core import Raft
 from quorate.raft.messages import ForwardAnswer, PeerMessage, PreVote, PreVoteAnswer
+from quorate.raft.ready import LogWrite
 from quorate.raft.remote import RemoteCalls
 from quorate.raft.snapshot_transfer import SnapshotTransfer
 from quorate.replica.replica import Replica
 from quorate.storage.errors import DiskFullError
 from quorate.storage.memory_disk import MemoryFile
+from quorate.storage.wal import WriteAheadLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,3 +165,28 @@ def what_does_not_fit_is_taken_for_written(patches: pytest.MonkeyPatch) -> None:
                 operation(self, *arguments)
 
         patches.setattr(MemoryFile, name, careless)
+
+
+def term_and_vote_are_two_records(patches: pytest.MonkeyPatch) -> None:
+    """hashicorp/raft#661."""
+    append = WriteAheadLog.append
+
+    def in_two(self: WriteAheadLog, write: LogWrite) -> None:
+        if write.term > self._term:
+            append(self, LogWrite(write.number, write.term, self._voted_for, ()))
+            self.sync()
+        append(self, write)
+
+    patches.setattr(WriteAheadLog, "append", in_two)
+
+
+# ---------------------------------------------------------------------- clocks
+
+
+def a_leader_believes_its_clock_whatever_it_shows(patches: pytest.MonkeyPatch) -> None:
+    """etcd-io/etcd#6700, as far as that can be: time that did not pass counts as passed."""
+
+    def observe(self: Raft, now: int) -> None:
+        self._now = now
+
+    patches.setattr(Raft, "_observe", observe)

@@ -104,6 +104,13 @@ class Client:
 class Cluster:
     """Servers that know each other, all of them started; one of them leads.
 
+    Args:
+        count: of servers.
+        settings: of all of them.
+        network: how bad it is.
+        seed: of all that is left to chance.
+        starts: False leaves that to the script.
+
     Attributes:
         servers: by id.
     """
@@ -115,6 +122,7 @@ class Cluster:
         settings: ServerSettings = settings(),  # noqa: B008  # it is frozen
         network: NetworkFaults = PERFECT,
         seed: int = 1,
+        starts: bool = True,
     ) -> None:
         self.scheduler = Scheduler()
         self.rng = random.Random(seed)
@@ -136,9 +144,10 @@ class Cluster:
                 peer=self.servers.__getitem__,
             )
         self.invariants = Invariants(list(self.servers.values()))
-        for server in self.servers.values():
-            server.start()
-        self.await_leader()
+        if starts:
+            for server in self.servers.values():
+                server.start()
+            self.await_leader()
 
     # ------------------------------------------------------------------ time
 

@@ -1,9 +1,9 @@
-"""10. cockroachdb/cockroach#32631, etcd-io/etcd#3591: a disk that is full, and is freed again.
+"""10. cockroachdb/cockroach#32631, etcd-io/etcd#2819, #3591: a disk that is full, and freed again.
 
 A node's disk filled up under load, and some space was freed again while it ran. It had gone on as
 if what did not fit had been written, so its log had a hole: "Was the raft log corrupted, truncated,
-or lost?" (CockroachDB). Or the node stopped, and could not start again when there was space, for
-what was left of its last write was taken for damage (etcd).
+or lost?" (CockroachDB). Or the node stopped, and could not read its own log when there was space
+again (etcd).
 
 Here a segment of the log has its space before anything is written to it. If there is none, that
 ends the node before anything is promised that depends on the write, and the others serve on. What

@@ -3,8 +3,8 @@
 A follower was killed while it received a snapshot. The leader waited for an answer that could not
 come any more, and sent nothing else (Dgraph, on etcd's Raft); or it went on with the next piece,
 for which the follower had not got those before it, so it died, again and again (LogCabin). And what
-a restart finds of such a snapshot must not be taken for a state: redisraft could not start
-(RedisLabs/redisraft#654).
+a restart finds of such a snapshot must not stand in its way: some could not start any more
+(etcd-io/etcd#7628, RedisLabs/redisraft#654).
 
 Here a piece that is not answered is sent again, a follower says where it wants the leader to go on,
 a snapshot counts when all of it is on the disk and not before, and a state is replaced when all
