@@ -80,7 +80,7 @@ class World:
                 writer.append()
             for reader in self._readers:
                 reader.read()
-            self.cluster.run(min(5 * MS, end - self.cluster.now))
+            self.cluster.run(min(8 * MS, end - self.cluster.now))
 
     def stop_leader(self, duration_us: int, *, clock_goes_on: bool) -> None:
         """It stands still from now on, and does not hear that it is replaced."""

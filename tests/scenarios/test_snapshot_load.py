@@ -66,7 +66,9 @@ class Story:
     def await_piece(self, number: int) -> None:
         """Until it has got so many pieces of the snapshot that it needs; not a moment longer."""
         goal = self._pieces_before + number
+        end = self.cluster.now + BROUGHT_UP_WITHIN
         while self.follower.happened["pieces of snapshots received"] < goal:
+            assert self.cluster.now < end, f"piece {number} does not come"
             self.cluster.run(20)
 
 
