@@ -15,8 +15,8 @@ def test_each_new_leader_has_all_data() -> None:
     """7. RedisLabs/redisraft#14 ("Total data loss on failover"), found by Jepsen:
     https://jepsen.io/analyses/redis-raft-1b3fbf6
 
-    Followers had the log, but nothing of it in their tables. So with each failover, for whatever
-    cause, all data were gone, and the next leader began anew.
+    With each failover, for whatever cause, and in healthy clusters too, all data were gone: the
+    next leader began with an empty table.
 
     Here leaders are killed, lose power, are cut off and all die together, and whoever leads next
     answers at once with everything that was acknowledged, its clients' sessions included.

@@ -90,12 +90,12 @@ def crossed_replies(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_client_gets_the_reply_to_another_ones_forwarded_command(seed: int) -> None:
-    """5. RedisLabs/redisraft#26 ("Crossed wires with follower-proxy"), found by Jepsen:
-    https://jepsen.io/analyses/redis-raft-1b3fbf6
+    """5. RedisLabs/redisraft#26 ("Crossed wires with follower-proxy") and pull request 27, found by
+    Jepsen: https://jepsen.io/analyses/redis-raft-1b3fbf6
 
     A follower passed commands on to the leader, and took what came back for the answers in the
-    order of the commands. One that had failed without an answer, in a partition or a crash, shifted
-    all that followed: clients got what others had asked for.
+    order of the commands. One that had failed without an answer, in a partition or a crash, put
+    those that followed out of step: clients got what others had asked for.
 
     Here each forwarded batch has an id, an answer without its request is dropped, and an answer
     that does not fit the batch is none. Replies are matched to the writes by numbers in a session.

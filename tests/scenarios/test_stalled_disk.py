@@ -1,9 +1,8 @@
 """3. etcd-io/etcd#15247 and #13527: a leader whose fsync does not end.
 
 A leader waited for its disk, and all else in it waited too: it did not notice that it had lost its
-leadership, so for minutes there were two of them (#13527), and when the disk went on, the leases
-that it took for expired were revoked, though their owners had kept them alive at the next leader
-(#15247).
+leadership, so there were two of them (#13527), and when the disk went on, it had all leases
+revoked, though their owners had kept them alive at the next leader (#15247).
 
 Here a sync that takes long goes on in a thread, and the leader leads on: two other disks are a
 majority. If it is the first slow one, it stalls the event loop and so the whole node: then another
