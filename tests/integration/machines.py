@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,12 +149,21 @@ class Machines:
         return machine
 
     def found(
-        self, count: int, *, cluster_id: str = "c", options: Sequence[str] = ()
+        self,
+        count: int,
+        *,
+        cluster_id: str = "c",
+        options: Sequence[str] = (),
+        prepare: Callable[[Machine], None] = lambda _: None,
     ) -> list[Machine]:
-        """Starts a new cluster of nodes 1, 2, ...; it serves."""
+        """Starts a new cluster of nodes 1, 2, ...; it serves.
+
+        What is to be done with a machine before its node starts, `prepare` does.
+        """
         founders = [self.new(node) for node in range(1, count + 1)]
         members = [f"--member={m.node}={m.peer},{m.client}" for m in founders]
         for machine in founders:
+            prepare(machine)
             machine.start(f"--initialize={cluster_id}", *members, *options)
         self.wait_until_serving(founders)
         return founders
