@@ -6,10 +6,12 @@ the clients were told.
 """
 
 import random
+import re
 from collections import Counter
 from functools import partial
 
 from quorate.kv.queries import Get
+from quorate.node.node import Node
 from quorate.raft.configuration import Member, NodeId
 from quorate.replica.snapshot_taker import NEVER
 from quorate.sim.clients import ClerkClient, Client, ClientSettings, PlainClient, reader_settings
@@ -113,6 +115,11 @@ class World:
     def parts(self) -> tuple[str, ...]:
         """The names of the clients that this life can do without."""
         return tuple(name for name in self._clients if name != _OPERATOR)
+
+    @property
+    def nodes(self) -> dict[NodeId, Node]:
+        """Those that run."""
+        return {server.id: server.node for server in self._running if server.node is not None}
 
     def run(self) -> Report:
         """Lives this life.
@@ -376,6 +383,11 @@ class World:
             happened=dict(sorted(happened.items())),
             trace=self._trace.checksum,
         )
+
+
+def is_part(name: str) -> bool:
+    """Whether some world may have a client of this name."""
+    return re.fullmatch(r"clerk-\d|plain-\d|reader-\d|large-values", name) is not None
 
 
 def _address(number: int) -> str:

@@ -11,8 +11,10 @@ from quorate.cli.progress import progress
 from quorate.cli.swarm.page import render
 from quorate.cli.swarm.report import print_failure, print_summary, print_verdict
 from quorate.cli.workers import run_on_all_cores
+from quorate.sim.faults import KINDS
 from quorate.sim.life import Life, drawn_life
 from quorate.sim.runner import Outcome, live, record, shrink
+from quorate.sim.world import is_part
 
 
 @click.command(context_settings={"show_default": True})
@@ -59,6 +61,7 @@ def swarm(
     it should be. If one fails, it is made smaller, and the command that lives it again is printed.
     """
     begun = time.monotonic()
+    _check_names(without)
     lives = [
         drawn_life(seed, seconds=seconds, churn=churn, tempo=tempo, without=without)
         for seed in range(first_seed, first_seed + seeds)
@@ -76,6 +79,16 @@ def swarm(
         ctx.exit(ExitStatus.FAILED)
 
 
+def _check_names(without: tuple[str, ...]) -> None:
+    for name in without:
+        if name not in KINDS and not is_part(name):
+            raise click.BadParameter(
+                f"{name!r} is neither a kind of trouble nor a client. Clients are called as in "
+                f"`clerk-0`, `plain-0`, `reader-0`; the kinds are {', '.join(KINDS)}",
+                param_hint="--without",
+            )
+
+
 def _write_page(path: Path, life: Life) -> None:
     html = render(record(life), title=f"seed {life.seed}", replay=life.command)
     try:
@@ -86,6 +99,8 @@ def _write_page(path: Path, life: Life) -> None:
 
 
 def _live_all(lives: Sequence[Life]) -> list[Outcome]:
+    if len(lives) == 1:
+        return [live(lives[0])]
     known: dict[Life, Outcome] = {}
     with progress(len(lives)) as advance:
         for life, outcome in run_on_all_cores(lives, live):
