@@ -1,0 +1,292 @@
+"""What is done to a cluster, each kind of fault from its beginning to its end.
+
+Faults of machines strike processes and disks, faults of the network the ways between them. Of each
+sort one is in force at a time, so a majority can work most of the time, though not always: both may
+strike together, and now and then everybody is killed at once.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from quorate.cli.torture.orders import Orders, Room
+from quorate.cli.torture.victims import Victims
+from quorate.cli.torture.ways import Way
+from quorate.raft.configuration import NodeId
+
+Tell = Callable[[str], None]
+Fault = Callable[[float, Tell], Awaitable[None]]
+"""Strikes for about so many seconds, says what it does, and returns when all is well again.
+
+Raises:
+    NotBackError: all is not well again.
+"""
+
+_FOR_EVER_S = 3600.0
+_SLOW_DISK_S = (0.02, 0.3)
+_ENDS_WITHIN_S = 5.0
+_FLAP_S = 0.2
+_DELAY_S = (0.005, 0.15)
+_SLOW_BYTES_PER_S = (5_000.0, 100_000.0)
+
+
+class MachineFaults:
+    """Faults of processes and disks.
+
+    Args:
+        victims: whom they strike.
+        rng: for what is left to chance.
+    """
+
+    def __init__(self, victims: Victims, rng: random.Random) -> None:
+        self._victims = victims
+        self._rng = rng
+
+    @property
+    def kinds(self) -> dict[str, Fault]:
+        """All of them, by their names."""
+        return {
+            "kill -9": self._kill_some,
+            "kill -9 of the leader": self._kill_leader,
+            "kill -9 of all": self._kill_all,
+            "pause": self._pause_one,
+            "pause of the leader": self._pause_leader,
+            "restart": self._restart_one,
+            "rolling restart": self._rolling_restart,
+            "stalled disk": self._stall,
+            "slow disk": self._slow_down,
+            "failing sync": self._fail_sync,
+            "full disk": self._fill_disk,
+            "lost data": self._lose_data,
+        }
+
+    # ------------------------------------------------------------------ processes
+
+    async def _kill_some(self, seconds: float, tell: Tell) -> None:
+        nodes = self._victims.nodes
+        count = self._rng.randint(1, (len(nodes) - 1) // 2)
+        await self._kill(self._rng.sample(nodes, count), seconds, tell)
+
+    async def _kill_leader(self, seconds: float, tell: Tell) -> None:
+        await self._kill([await self._leader()], seconds, tell)
+
+    async def _kill_all(self, seconds: float, tell: Tell) -> None:
+        await self._kill(self._victims.nodes, seconds / 2, tell)
+
+    async def _kill(self, nodes: Sequence[NodeId], seconds: float, tell: Tell) -> None:
+        tell(f"kill -9 of {_names(nodes)}")
+        self._victims.kill(nodes)
+        await asyncio.sleep(seconds)
+        for node in nodes:
+            self._victims.start_node(node)
+        await self._bring_back(nodes)
+
+    async def _pause_one(self, seconds: float, tell: Tell) -> None:
+        await self._pause(self._any(), seconds, tell)
+
+    async def _pause_leader(self, seconds: float, tell: Tell) -> None:
+        await self._pause(await self._leader(), seconds, tell)
+
+    async def _pause(self, node: NodeId, seconds: float, tell: Tell) -> None:
+        tell(f"SIGSTOP to node {node}")
+        self._victims.pause([node])
+        await asyncio.sleep(seconds)
+        self._victims.resume()
+        await self._bring_back([node])
+
+    async def _restart_one(self, seconds: float, tell: Tell) -> None:
+        node = self._any()
+        tell(f"SIGTERM to node {node}")
+        await self._victims.terminate(node)
+        await asyncio.sleep(seconds / 2)
+        await self._bring_back([node])
+
+    async def _rolling_restart(self, _seconds: float, tell: Tell) -> None:
+        tell("each node is stopped and started again, one after the other")
+        for node in self._victims.nodes:
+            await self._victims.terminate(node)
+            await self._bring_back([node])
+
+    async def _lose_data(self, seconds: float, tell: Tell) -> None:
+        await self._bring_back(self._victims.wiped)  # never two at a time
+        node = self._any()
+        tell(f"node {node} is killed and loses all its data")
+        self._victims.wipe(node)
+        await asyncio.sleep(seconds / 2)
+        await self._bring_back([node])
+
+    # ------------------------------------------------------------------ disks
+
+    async def _stall(self, seconds: float, tell: Tell) -> None:
+        await self._slow(Orders(stall_s=_FOR_EVER_S), "no sync comes to an end", seconds, tell)
+
+    async def _slow_down(self, seconds: float, tell: Tell) -> None:
+        stall_s = self._rng.uniform(*_SLOW_DISK_S)
+        text = f"each sync takes {stall_s * 1000:.0f} ms longer"
+        await self._slow(Orders(stall_s=stall_s), text, seconds, tell)
+
+    async def _slow(self, orders: Orders, text: str, seconds: float, tell: Tell) -> None:
+        node = await self._leader_or_any()
+        tell(f"disk of node {node}: {text}")
+        self._victims.order(node, orders)
+        await asyncio.sleep(seconds)
+        self._victims.heal_disk(node)
+        await self._bring_back([node])
+
+    async def _fail_sync(self, seconds: float, tell: Tell) -> None:
+        node = await self._leader_or_any()
+        tell(f"disk of node {node}: syncs fail")
+        await self._fail_disk(node, Orders(syncs_fail=True), seconds, tell)
+
+    async def _fill_disk(self, seconds: float, tell: Tell) -> None:
+        node = await self._leader_or_any()
+        room = self._rng.choice((Room.NO_MORE, Room.NONE))
+        what = "for files to grow" if room is Room.NO_MORE else "at all"
+        tell(f"disk of node {node}: no room {what}")
+        if room is Room.NONE:
+            await self._fail_disk(node, Orders(room=room), seconds, tell)
+            return
+        # It goes on as long as its log need not grow; what it cannot do is take snapshots.
+        self._victims.order(node, Orders(room=room))
+        await asyncio.sleep(seconds)
+        self._victims.heal_disk(node)
+        await self._bring_back([node])
+
+    async def _fail_disk(self, node: NodeId, orders: Orders, seconds: float, tell: Tell) -> None:
+        """Until the node has ended, and once more when it is started too early."""
+        self._victims.order(node, orders)
+        if await self._victims.until_disk_ends_it(node, _ENDS_WITHIN_S):
+            tell(f"node {node} has ended; it is started again, too early")
+            self._victims.start_node(node)
+            await self._victims.until_disk_ends_it(node, _ENDS_WITHIN_S)
+            await asyncio.sleep(seconds / 2)
+        self._victims.heal_disk(node)
+        await self._bring_back([node])
+
+    # ------------------------------------------------------------------ whom
+
+    async def _bring_back(self, nodes: Sequence[NodeId]) -> None:
+        for node in nodes:
+            await self._victims.bring_back(node)
+
+    def _any(self) -> NodeId:
+        return self._rng.choice(self._victims.nodes)
+
+    async def _leader(self) -> NodeId:
+        return await self._victims.leader() or self._any()
+
+    async def _leader_or_any(self) -> NodeId:
+        return await self._leader() if self._rng.random() < 0.5 else self._any()
+
+
+class NetworkFaults:
+    """Faults of the network between the nodes.
+
+    Args:
+        victims: whom they strike.
+        rng: for what is left to chance.
+    """
+
+    def __init__(self, victims: Victims, rng: random.Random) -> None:
+        self._victims = victims
+        self._ways = victims.ways
+        self._rng = rng
+
+    @property
+    def kinds(self) -> dict[str, Fault]:
+        """All of them, by their names."""
+        return {
+            "isolated leader": self._isolate_leader,
+            "isolated node": self._isolate_one,
+            "partition": self._split,
+            "one-way cut": self._cut_one_way,
+            "flapping network": self._flap,
+            "delays": self._delay,
+            "slow link": self._slow_down,
+            "broken connections": self._break_off,
+        }
+
+    async def _isolate_leader(self, seconds: float, tell: Tell) -> None:
+        node = await self._victims.leader() or self._any()
+        await self._isolate(node, seconds, tell)
+
+    async def _isolate_one(self, seconds: float, tell: Tell) -> None:
+        await self._isolate(self._any(), seconds, tell)
+
+    async def _isolate(self, node: NodeId, seconds: float, tell: Tell) -> None:
+        tell(f"node {node} is cut off from the others")
+        await self._cut(self._ways.between([node], self._victims.nodes), seconds)
+
+    async def _split(self, seconds: float, tell: Tell) -> None:
+        nodes = self._victims.nodes
+        some = self._rng.sample(nodes, self._rng.randint(1, (len(nodes) - 1) // 2))
+        tell(f"{_names(some)} cannot reach the others, nor be reached")
+        others = [node for node in nodes if node not in some]
+        await self._cut(self._ways.between(some, others), seconds)
+
+    async def _cut_one_way(self, seconds: float, tell: Tell) -> None:
+        node = self._any()
+        if self._rng.random() < 0.5:
+            tell(f"node {node} does not reach the others, but hears them")
+            ways = self._ways.one_way([node], self._victims.nodes)
+        else:
+            tell(f"node {node} does not hear the others, but reaches them")
+            ways = self._ways.one_way(self._victims.nodes, [node])
+        await self._cut(ways, seconds)
+
+    async def _flap(self, seconds: float, tell: Tell) -> None:
+        node = self._any()
+        tell(f"node {node} is cut off and back, again and again")
+        ways = self._ways.between([node], self._victims.nodes)
+        for _ in range(max(1, round(seconds / (4 * _FLAP_S)))):
+            await self._cut(ways, self._rng.uniform(_FLAP_S, 3 * _FLAP_S))
+            await asyncio.sleep(self._rng.uniform(_FLAP_S, 3 * _FLAP_S))
+
+    async def _cut(self, ways: Sequence[Way], seconds: float) -> None:
+        """What was held back comes late in the end, or is lost with its connection."""
+        for way in ways:
+            way.cut()
+        await asyncio.sleep(seconds)
+        is_lost = self._rng.random() < 0.5
+        for way in ways:
+            if is_lost:
+                way.break_off()
+            way.mend()
+
+    async def _delay(self, seconds: float, tell: Tell) -> None:
+        delay_s = self._rng.uniform(*_DELAY_S)
+        tell(f"each message between nodes takes up to {delay_s * 1000:.0f} ms")
+        for way in self._ways.all:
+            way.delay_s = self._rng.uniform(0, delay_s)
+        await asyncio.sleep(seconds)
+        for way in self._ways.all:
+            way.mend()
+
+    async def _slow_down(self, seconds: float, tell: Tell) -> None:
+        node = self._any()
+        bytes_per_s = self._rng.uniform(*_SLOW_BYTES_PER_S)
+        tell(f"node {node} has a link of {bytes_per_s / 1000:.0f} kB/s")
+        ways = self._ways.between([node], self._victims.nodes)
+        for way in ways:
+            way.bytes_per_s = bytes_per_s
+        await asyncio.sleep(seconds)
+        for way in ways:
+            way.mend()
+
+    async def _break_off(self, seconds: float, tell: Tell) -> None:
+        tell("connections between nodes break, now these, now those")
+        for _ in range(max(1, round(seconds / _FLAP_S))):
+            for way in self._ways.all:
+                if self._rng.random() < 0.3:
+                    way.break_off()
+            await asyncio.sleep(_FLAP_S)
+
+    def _any(self) -> NodeId:
+        return self._rng.choice(self._victims.nodes)
+
+
+def _names(nodes: Sequence[NodeId]) -> str:
+    *first, last = sorted(nodes)
+    if not first:
+        return f"node {last}"
+    return f"nodes {', '.join(map(str, first))} and {last}"

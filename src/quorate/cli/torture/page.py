@@ -1,0 +1,7 @@
+"""stub"""
+
+from quorate.cli.torture.torture import Findings
+
+
+def render(findings: Findings) -> str:
+    return ""

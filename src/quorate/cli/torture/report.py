@@ -1,0 +1,88 @@
+"""What a torture has shown, as text."""
+
+from collections.abc import Iterator
+
+from quorate.cli.amounts import shown_bytes
+from quorate.cli.torture.ledger import Fate
+from quorate.cli.torture.torture import Findings
+
+_SHOWN = 5
+"""So many examples of what is wrong are shown."""
+
+
+def report(findings: Findings) -> str:
+    """The report, lines of text."""
+    return "\n".join(
+        (*_calls(findings), "", *_faults(findings), "", *_promises(findings), "", verdict(findings))
+    )
+
+
+def verdict(findings: Findings) -> str:
+    """In one line."""
+    if findings.has_passed:
+        return "PASSED: linearizable; nothing acknowledged is lost, nothing is there twice"
+    if findings.figures.acknowledged == 0:
+        return "FAILED: nothing was acknowledged"
+    return "FAILED: the servers have not kept what they promise"
+
+
+def _calls(findings: Findings) -> Iterator[str]:
+    plan, figures = findings.plan, findings.figures
+    yield (
+        f"{plan.nodes} nodes, seed {plan.seed}, {figures.seconds:.0f} s, "
+        f"{len(findings.marks)} faults"
+    )
+    yield ""
+    fates = figures.fates
+    writes = figures.acknowledged - figures.reads
+    yield _row(figures.acknowledged, f"calls acknowledged ({writes:,} writes)")
+    yield _row(fates[Fate.NOT_EXECUTED], "not executed, as their clients were told")
+    yield _row(fates[Fate.UNKNOWN], "of unknown outcome")
+    yield _row(
+        fates[Fate.DISPROVED], "of unknown outcome, until the same Clerk looked: not executed"
+    )
+    yield _row(findings.resent, "commands that redis-py has sent again")
+    latency = figures.latency
+    yield (
+        f"latency: p50 {latency.p50:.1f} ms, p99 {latency.p99:.0f} ms, "
+        f"longest {latency.longest:,.0f} ms"
+    )
+    yield f"longest time without an acknowledged write: {figures.longest_gap_s:.2f} s"
+    yield f"in the end all nodes were back after {findings.recovered_s:.1f} s"
+    for holdings in findings.holdings:
+        yield (
+            f"node {holdings.node} held {shown_bytes(holdings.memory_bytes)} of memory and "
+            f"{holdings.files} open files{'' if holdings.is_bounded else ', which is TOO MUCH'}"
+        )
+
+
+def _faults(findings: Findings) -> Iterator[str]:
+    yield f"{'fault':<24}{'times':>6}{'longest':>10}{'longest gap':>14}"
+    for kind in findings.figures.kinds:
+        yield (
+            f"{kind.kind:<24}{kind.count:>6}{kind.longest_s:>8.1f} s{kind.longest_gap_s:>12.2f} s"
+        )
+
+
+def _promises(findings: Findings) -> Iterator[str]:
+    judgement = findings.judgement
+    account = judgement.account
+    yield f"{judgement.operations:,} operations on {judgement.keys:,} keys were judged"
+    for elements, text in (
+        (account.lost, "lost: acknowledged, but not there"),
+        (account.doubled, "doubled: there oftener than they were sent"),
+        (account.not_executed, "there, though not to be executed"),
+        (account.unasked, "there, though nobody has sent them"),
+        (judgement.differing, "keys of which nodes have different values"),
+        (judgement.undecided, "keys for which no judgement was found in time"),
+    ):
+        examples = "".join(f" {element!r}" for element in elements[:_SHOWN])
+        yield _row(len(elements), f"{text}{':' if examples else ''}{examples}")
+    yield _row(len(judgement.illegal), "keys that are not linearizable")
+    yield from judgement.illegal[:_SHOWN]
+    yield _row(len(findings.troubles), "nodes that ended by themselves, or answers of other kinds")
+    yield from findings.troubles[:_SHOWN]
+
+
+def _row(count: int, text: str) -> str:
+    return f"{count:>10,}  {text}"

@@ -1,0 +1,209 @@
+"""A torture from its beginning to its end: the cluster, its clients, the faults, the judgement."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from quorate.cli.torture.clients import Clients
+from quorate.cli.torture.faults import MachineFaults, NetworkFaults
+from quorate.cli.torture.figures import Figures, figures_of
+from quorate.cli.torture.judgement import FinalRead, Judgement, judge
+from quorate.cli.torture.ledger import Ledger
+from quorate.cli.torture.nemesis import Mark, Nemesis
+from quorate.cli.torture.processes import Holdings, holdings_of
+from quorate.cli.torture.victims import NotBackError, Victims
+from quorate.node.status import NodeStatus
+from quorate.runtime.ask import ask
+from quorate.runtime.clock import monotonic_us
+
+AT_PEACE_S = 2.0
+"""So long the clients go on when all is well again."""
+AGREED_WITHIN_S = 15.0
+"""When the clients have stopped, all nodes have the same state by then."""
+_ANSWER_TIMEOUT_S = 10.0
+_KEYS_AT_A_TIME = 100
+_POLL_S = 0.1
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done.
+
+    Attributes:
+        seconds: for how long faults are inflicted.
+        nodes: how many servers there are.
+        seed: decides which faults, upon whom, and what clients want; not how it ends.
+        directory: where everything is kept.
+    """
+
+    seconds: float
+    nodes: int
+    seed: int
+    directory: Path
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What has come of it.
+
+    Attributes:
+        plan: what was to be done.
+        begun: when the clients began, in microseconds; the marks' times are of the same clock.
+        figures: of the calls.
+        marks: the faults, in the order in which they began.
+        judgement: on what the clients have seen.
+        resent: how many commands plain clients have sent again.
+        recovered_s: how long it took in the end until all was well.
+        holdings: what the processes held then.
+        troubles: what else is wrong, as texts.
+    """
+
+    plan: Plan
+    begun: int
+    figures: Figures
+    marks: tuple[Mark, ...]
+    judgement: Judgement
+    resent: int
+    recovered_s: float
+    holdings: tuple[Holdings, ...]
+    troubles: tuple[str, ...]
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the cluster has kept all its promises, and something was shown by that."""
+        is_bounded = all(holdings.is_bounded for holdings in self.holdings)
+        is_clean = self.judgement.is_clean and not self.troubles and is_bounded
+        return is_clean and self.figures.acknowledged > 0
+
+
+class Torture:
+    """One torture.
+
+    Args:
+        plan: what is to be done.
+        say: is told each event, with the time since the beginning in seconds.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[float, str], None]) -> None:
+        self._plan = plan
+        self._say_at = say
+        self._created = monotonic_us()
+        self._victims = Victims.create(plan.directory, nodes=plan.nodes)
+        rng = random.Random(plan.seed)
+        self._ledger = Ledger(random.Random(rng.random()))
+        self._clients = Clients(
+            self._victims.cluster.servers, self._ledger, random.Random(rng.random())
+        )
+        self._marks: list[Mark] = []
+        machines = MachineFaults(self._victims, random.Random(rng.random()))
+        network = NetworkFaults(self._victims, random.Random(rng.random()))
+        self._nemeses = [
+            Nemesis(kinds, random.Random(rng.random()), self._marks, self._say)
+            for kinds in (machines.kinds, network.kinds)
+        ]
+
+    async def run(self) -> Findings:
+        """All of it.
+
+        Raises:
+            LocalClusterError: the nodes could not be started.
+            NotBackError: when it was over, the nodes were not well in time.
+            NoAnswerError: when it was over, a node did not answer in time.
+        """
+        with self._victims.cluster:
+            await self._victims.start()
+            self._say(f"{self._plan.nodes} servers serve, in {self._plan.directory}")
+            try:
+                return await self._inflict_and_judge()
+            finally:
+                await self._victims.ways.close()
+
+    async def _inflict_and_judge(self) -> Findings:
+        begun = monotonic_us()
+        self._clients.start()
+        until = begun + int(self._plan.seconds * 1e6)
+        await asyncio.gather(*(nemesis.rage(until) for nemesis in self._nemeses))
+        self._say("no more faults: all that is broken is made whole")
+        healed = monotonic_us()
+        await self._victims.heal()
+        recovered_s = (monotonic_us() - healed) / 1e6
+        self._say(f"all nodes are back, {recovered_s:.1f} s later")
+        await asyncio.sleep(AT_PEACE_S)
+        ended = monotonic_us()
+        await self._clients.stop()
+        reads = await self._read_all(await self._agree())
+        holdings = self._holdings()
+        self._victims.cluster.stop()
+        self._say(f"the histories of {len(self._ledger.histories)} keys are judged")
+        return Findings(
+            plan=self._plan,
+            begun=begun,
+            figures=figures_of(self._ledger.endings, self._marks, begun, ended),
+            marks=tuple(self._marks),
+            judgement=judge(self._ledger.histories, reads),
+            resent=self._ledger.resent,
+            recovered_s=recovered_s,
+            holdings=holdings,
+            troubles=tuple(self._troubles()),
+        )
+
+    # ------------------------------------------------------------------ in the end
+
+    async def _agree(self) -> list[NodeStatus]:
+        """Waits until all nodes have applied the same log; returns what they say."""
+        try:
+            async with asyncio.timeout(AGREED_WITHIN_S):
+                while not _is_agreed(statuses := await self._victims.cluster.statuses()):
+                    await asyncio.sleep(_POLL_S)  # noqa: ASYNC110 - other processes
+        except TimeoutError as error:
+            raise NotBackError(
+                f"the nodes have not the same state after {AGREED_WITHIN_S:g} s"
+            ) from error
+        return [status for status in statuses if status is not None]
+
+    async def _read_all(self, statuses: Sequence[NodeStatus]) -> list[FinalRead]:
+        """What each node answers, from its own copy."""
+        keys = [history.key for history in self._ledger.histories]
+        reads = []
+        for status in statuses:
+            called = monotonic_us()
+            values: list[object] = []
+            for first in range(0, len(keys), _KEYS_AT_A_TIME):
+                some = keys[first : first + _KEYS_AT_A_TIME]
+                reply = await ask(
+                    status.client_address, b"MGET", *some, timeout_s=_ANSWER_TIMEOUT_S
+                )
+                if not isinstance(reply, list):
+                    raise NotBackError(f"node {status.id} does not answer reads: {reply!r}")
+                values += reply
+            told = {
+                key: value if isinstance(value, bytes) else None
+                for key, value in zip(keys, values, strict=True)
+            }
+            reads.append(FinalRead(told, called, monotonic_us()))
+        return reads
+
+    def _holdings(self) -> tuple[Holdings, ...]:
+        cluster = self._victims.cluster
+        all_ = (holdings_of(node, cluster.pid(node)) for node in self._victims.nodes)
+        return tuple(holdings for holdings in all_ if holdings is not None)
+
+    def _troubles(self) -> list[str]:
+        collapses = [
+            f"node {node_exit.node} has ended by itself: {node_exit.reason}"
+            for node_exit in self._victims.collapses
+        ]
+        return collapses + self._ledger.surprises
+
+    def _say(self, text: str) -> None:
+        self._say_at((monotonic_us() - self._created) / 1e6, text)
+
+
+def _is_agreed(statuses: Sequence[NodeStatus | None]) -> bool:
+    told = [status for status in statuses if status is not None]
+    states = {(status.last_applied, status.commit_index, status.leader) for status in told}
+    are_voters = all(len(s.members) == len(statuses) for s in told) and all(
+        member.votes for status in told for member in status.members
+    )
+    return len(told) == len(statuses) and len(states) == 1 and are_voters
