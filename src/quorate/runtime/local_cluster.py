@@ -258,8 +258,11 @@ class LocalCluster:
         command = [*self._program, "serve", "--stop-with-stdin"]
         command += ["--id", str(node), "--data-dir", str(self.data_dir(node))]
         for member in self.members:
-            command += ["--member", f"{member.id}={member.peer},{member.client}"]
-            if join and member.id != node:
+            if not join:
+                command += ["--member", f"{member.id}={member.peer},{member.client}"]
+            elif member.id == node:
+                command += ["--client", member.client, "--peer", member.peer]
+            else:
                 command += ["--join", member.client]
         if not self._file.initialized and not self._has_identity(node):
             command += ["--initialize", self.cluster_id]

@@ -62,5 +62,11 @@ class Clients:
         await asyncio.gather(*self._work)
         self._threads.shutdown()
 
+    def cancel(self) -> None:
+        """Ends as soon as possible; what was under way stays unrecorded."""
+        self._stopping.set()
+        for work in self._work:
+            work.cancel()
+
     def _new_rng(self) -> random.Random:
         return random.Random(self._rng.random())

@@ -15,6 +15,8 @@ BUCKETS = 400
 """In so many pieces time is drawn."""
 _AFTERMATH_US = 2_000_000
 """A gap that begins so soon after a fault is laid to its account too."""
+_NEAR_US = 300_000
+"""Faults that are so near to each other are not alone."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -43,12 +45,14 @@ class KindFigures(msgspec.Struct, frozen=True):
         count: how often it was inflicted.
         longest_s: how long it took at most until all was well again.
         longest_gap_s: the longest time without an acknowledged write in it or right after it.
+        alone_gap_s: the same of those that had no other fault beside them; None if all had.
     """
 
     kind: str
     count: int
     longest_s: float
     longest_gap_s: float
+    alone_gap_s: float | None
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
@@ -121,8 +125,20 @@ def _kinds(marks: Sequence[Mark], writes: Sequence[int]) -> tuple[KindFigures, .
             len(own),
             max(mark.ended - mark.begun for mark in own) / 1e6,
             max(_gap_around_us(mark, writes) for mark in own) / 1e6,
+            max(
+                (_gap_around_us(m, writes) / 1e6 for m in own if _is_alone(m, marks)), default=None
+            ),
         )
         for kind, own in sorted(of_kind.items())
+    )
+
+
+def _is_alone(mark: Mark, marks: Sequence[Mark]) -> bool:
+    return not any(
+        other is not mark
+        and other.begun <= mark.ended + _NEAR_US
+        and mark.begun <= other.ended + _NEAR_US
+        for other in marks
     )
 
 

@@ -57,10 +57,12 @@ def _calls(findings: Findings) -> Iterator[str]:
 
 
 def _faults(findings: Findings) -> Iterator[str]:
-    yield f"{'fault':<24}{'times':>6}{'longest':>10}{'longest gap':>14}"
+    yield f"{'fault':<24}{'times':>6}{'longest':>10}{'longest gap':>14}{'if alone':>11}"
     for kind in findings.figures.kinds:
+        alone = "" if kind.alone_gap_s is None else f"{kind.alone_gap_s:>9.2f} s"
         yield (
             f"{kind.kind:<24}{kind.count:>6}{kind.longest_s:>8.1f} s{kind.longest_gap_s:>12.2f} s"
+            f"{alone}"
         )
 
 

@@ -117,6 +117,7 @@ class Torture:
             try:
                 return await self._inflict_and_judge()
             finally:
+                self._clients.cancel()
                 await self._victims.ways.close()
 
     async def _inflict_and_judge(self) -> Findings:
@@ -154,8 +155,10 @@ class Torture:
         """Waits until all nodes have applied the same log; returns what they say."""
         try:
             async with asyncio.timeout(AGREED_WITHIN_S):
-                while not _is_agreed(statuses := await self._victims.cluster.statuses()):
-                    await asyncio.sleep(_POLL_S)  # noqa: ASYNC110 - other processes
+                statuses = await self._victims.cluster.statuses()
+                while not _is_agreed(statuses):
+                    await asyncio.sleep(_POLL_S)
+                    statuses = await self._victims.cluster.statuses()
         except TimeoutError as error:
             raise NotBackError(
                 f"the nodes have not the same state after {AGREED_WITHIN_S:g} s"

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -154,15 +154,10 @@ class Victims:
         """
         self.start_node(node)
         if node in self._wiped:
+            await self._until(node, lambda status: status is not None)
             await self._rejoin(node)
             self._wiped.discard(node)
-        try:
-            async with asyncio.timeout(BACK_WITHIN_S):
-                while not _is_well(await self._status(node)):
-                    self.start_node(node)
-                    await asyncio.sleep(_POLL_S)
-        except TimeoutError as error:
-            raise NotBackError(f"node {node} did not come back in {BACK_WITHIN_S:g} s") from error
+        await self._until(node, _is_well)
 
     def heal_disk(self, node: NodeId) -> None:
         """Its disk is as good as new; whether the node still runs is another matter."""
@@ -193,12 +188,19 @@ class Victims:
             if expected is None or not re.match(expected, node_exit.reason):
                 self.collapses.append(node_exit)
 
+    async def _until(self, node: NodeId, is_so: Callable[[NodeStatus | None], bool]) -> None:
+        """Starts a node as often as need be, until its status is as wanted."""
+        try:
+            async with asyncio.timeout(BACK_WITHIN_S):
+                while not is_so(await self._status(node)):
+                    self.start_node(node)
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError as error:
+            raise NotBackError(f"node {node} did not come back in {BACK_WITHIN_S:g} s") from error
+
     async def _rejoin(self, node: NodeId) -> None:
         """`quorate member rejoin`, as an operator gives it."""
         client = self.cluster.servers[self.nodes.index(node)]
-        while await self._status(node) is None:
-            self.start_node(node)
-            await asyncio.sleep(_POLL_S)
         others = [server for server in self.cluster.servers if server != client]
         command = [*QUORATE, "member", "rejoin", client, "--servers", ",".join(others)]
         process = await asyncio.create_subprocess_exec(
