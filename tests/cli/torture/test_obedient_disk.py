@@ -10,6 +10,7 @@ import pytest
 from quorate.cli.torture.obedient_disk import ObedientDisk
 from quorate.cli.torture.orders import OrderBook, Orders, Room
 from quorate.runtime.disk import DirectoryDisk
+from quorate.storage.disk import SECTOR_SIZE
 from quorate.storage.errors import DiskFailedError, DiskFullError
 
 
@@ -65,30 +66,33 @@ def test_where_no_file_can_grow_what_is_there_can_be_replaced(
     disk: ObedientDisk, book: OrderBook
 ) -> None:
     file = disk.create("a")
-    file.preallocate(8)
+    file.preallocate(SECTOR_SIZE)
     book.give(Orders(room=Room.NO_MORE))
-    file.write_at(0, b"01234567")
+    file.write_at(0, b"0" * SECTOR_SIZE)
     with pytest.raises(DiskFullError, match="no space left to write to"):
-        file.write_at(6, b"abcd")
-    assert file.read_all() == b"012345ab"  # what has fitted
+        file.write_at(SECTOR_SIZE - 2, b"abcd")
+    assert file.read_all() == b"0" * (SECTOR_SIZE - 2) + b"ab"  # what has fitted
     with pytest.raises(DiskFullError, match="no space left to preallocate"):
-        file.preallocate(9)
+        file.preallocate(SECTOR_SIZE + 1)
     with pytest.raises(DiskFullError, match="no space left to create"):
         disk.create("b")
     assert disk.names() == ["a"]
     book.give(Orders())
-    file.write_at(6, b"abcd")
-    assert file.read_all() == b"012345abcd"
+    file.write_at(SECTOR_SIZE - 2, b"abcd")
+    assert file.size == SECTOR_SIZE + 2
     file.close()
 
 
-def test_where_there_is_no_room_at_all_nothing_is_written_whole(
+def test_where_there_is_no_room_at_all_half_of_the_sectors_are_written(
     disk: ObedientDisk, book: OrderBook
 ) -> None:
     file = disk.create("a")
-    file.write_at(0, b"0123")
+    file.write_at(0, b"0" * 2 * SECTOR_SIZE)
     book.give(Orders(room=Room.NONE))
     with pytest.raises(DiskFullError, match="no space left to write to"):
-        file.write_at(0, b"abcd")
-    assert file.read_all() == b"ab23"
+        file.write_at(2, b"a" * (2 * SECTOR_SIZE - 2))
+    assert file.read_all() == b"00" + b"a" * (SECTOR_SIZE - 2) + b"0" * SECTOR_SIZE
+    with pytest.raises(DiskFullError, match="no space left to write to"):
+        file.write_at(SECTOR_SIZE, b"b" * (SECTOR_SIZE - 1))
+    assert file.read_all()[SECTOR_SIZE:] == b"0" * SECTOR_SIZE
     file.close()

@@ -7,6 +7,7 @@ WAYS is the file that says through which proxies it reaches the others.
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from quorate.cli.main import main
 from quorate.cli.torture.obedient_disk import ObedientDisk
@@ -23,6 +24,11 @@ def _open_disk(path: str, *, create: bool) -> ObedientDisk:
     return ObedientDisk(DirectoryDisk(path, create=create), OrderBook(Path(path).absolute()))
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Runs the server of the command line."""
     ways = WayTable.load(Path(sys.argv.pop(1)))
     main(Surroundings(open_disk=_open_disk, way_to=ways.way_to))
+
+
+if __name__ == "__main__":
+    run()

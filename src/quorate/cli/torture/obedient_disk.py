@@ -1,16 +1,17 @@
 """A disk that fails when it is told to: a thin layer over a real one.
 
-It fails as disks do. What does not fit is written in part. A sync that fails has done its work or
-not, and nobody knows. A sync that stalls does so in whichever thread has asked for it.
+It fails as disks do. What does not fit is written in part, by whole sectors. A sync that fails has
+done its work or not, and nobody knows. A sync that stalls does so in whichever thread has asked for
+it.
 """
 
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NoReturn, Protocol, Self
 
 from quorate.cli.torture.orders import OrderBook, Room
 from quorate.runtime.clock import monotonic_us
-from quorate.storage.disk import Disk, File
+from quorate.storage.disk import SECTOR_SIZE, Disk, File
 from quorate.storage.errors import DiskFailedError, DiskFullError
 
 _LOOK_S = 0.01
@@ -51,12 +52,16 @@ class ObedientFile:
         """See `File`."""
         room = self._book.orders.room
         if room is Room.NONE:
-            self._file.write_at(offset, data[: len(data) // 2])
-            raise DiskFullError(self._location, "write to")
+            self._write_until(offset + len(data) // 2, offset, data)
         if room is Room.NO_MORE and offset + len(data) > self.size:
-            self._file.write_at(offset, data[: max(0, self.size - offset)])
-            raise DiskFullError(self._location, "write to")
+            self._write_until(self.size, offset, data)
         self._file.write_at(offset, data)
+
+    def _write_until(self, end: int, offset: int, data: bytes) -> NoReturn:
+        """Writes what lies in the whole sectors before `end`."""
+        fitting = max(0, end // SECTOR_SIZE * SECTOR_SIZE - offset)
+        self._file.write_at(offset, data[:fitting])
+        raise DiskFullError(self._location, "write to")
 
     def truncate(self, size: int) -> None:
         """See `File`."""

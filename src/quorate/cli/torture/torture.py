@@ -13,6 +13,7 @@ from quorate.cli.torture.figures import Figures, figures_of
 from quorate.cli.torture.judgement import FinalRead, Judgement, judge
 from quorate.cli.torture.ledger import Ledger
 from quorate.cli.torture.nemesis import Mark, Nemesis
+from quorate.cli.torture.node import PROGRAM
 from quorate.cli.torture.processes import Holdings, holdings_of
 from quorate.cli.torture.victims import NotBackError, Victims
 from quorate.node.status import NodeStatus
@@ -36,12 +37,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         nodes: how many servers there are.
         seed: decides which faults, upon whom, and what clients want; not how it ends.
         directory: where everything is kept.
+        program: what each server runs.
     """
 
     seconds: float
     nodes: int
     seed: int
     directory: Path
+    program: tuple[str, ...] = PROGRAM
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +92,7 @@ class Torture:
         self._plan = plan
         self._say_at = say
         self._created = monotonic_us()
-        self._victims = Victims.create(plan.directory, nodes=plan.nodes)
+        self._victims = Victims.create(plan.directory, nodes=plan.nodes, program=plan.program)
         rng = random.Random(plan.seed)
         self._ledger = Ledger(random.Random(rng.random()))
         self._clients = Clients(

@@ -5,11 +5,10 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from quorate.cli.torture.node import PROGRAM
 from quorate.cli.torture.orders import OrderBook, Orders, Room
 from quorate.cli.torture.ways import Ways
 from quorate.node.status import NodeStatus
@@ -53,14 +52,14 @@ class Victims:
         self._wiped: set[NodeId] = set()
 
     @classmethod
-    def create(cls, directory: Path, *, nodes: int) -> Self:
+    def create(cls, directory: Path, *, nodes: int, program: Sequence[str]) -> Self:
         """New ones; nothing runs yet."""
         table = directory / "ways.json"
         cluster = LocalCluster.create(
             directory,
             nodes=nodes,
             serve_options=("--max-raft-state", MAX_RAFT_STATE),
-            program=(*PROGRAM, str(table)),
+            program=(*program, str(table)),
         )
         return cls(cluster, Ways(cluster.members))
 
@@ -196,7 +195,11 @@ class Victims:
                     self.start_node(node)
                     await asyncio.sleep(_POLL_S)
         except TimeoutError as error:
-            raise NotBackError(f"node {node} did not come back in {BACK_WITHIN_S:g} s") from error
+            words = [e.reason for e in self.collapses if e.node == node][-1:]
+            why = "".join(f"; it ended by itself: {word}" for word in words)
+            raise NotBackError(
+                f"node {node} did not come back in {BACK_WITHIN_S:g} s{why}"
+            ) from error
 
     async def _rejoin(self, node: NodeId) -> None:
         """`quorate member rejoin`, as an operator gives it."""
