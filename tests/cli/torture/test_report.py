@@ -51,6 +51,7 @@ def findings(tmp_path: Path) -> Findings:
         judgement=Story().append(b"a.1;", 0, 10).judged(b"a.1;"),
         resent=5,
         recovered_s=0.5,
+        stood_still_s=0.25,
         holdings=(Holdings(NodeId(1), 40 * 2**20, 30),),
         troubles=(),
     )
@@ -84,6 +85,7 @@ def test_the_report_tells_what_happened_and_that_all_is_well(findings: Findings)
         r" 1  of unknown outcome",
         r" 5  commands that redis-py has sent again",
         r"longest time without an acknowledged write: 3\.10 s",
+        r"did not get to run: 0\.25 s",
         r"node 1 held 40\.0 MiB of memory and 30 open files",
         r"pause +2 +2\.0 s +0\.10 s +0\.10 s",
         r" 0  lost",

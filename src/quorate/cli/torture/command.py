@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import uvloop
 
+from quorate.checker.page import render as render_history
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.parameters import Directory, Seconds
-from quorate.runtime.ask import NoAnswerError
 from quorate.runtime.cluster_file import LocalClusterError
 
 
@@ -57,7 +57,6 @@ def torture(
     from quorate.cli.torture.page import render  # noqa: PLC0415
     from quorate.cli.torture.report import report  # noqa: PLC0415
     from quorate.cli.torture.torture import Findings, Plan, Torture  # noqa: PLC0415
-    from quorate.cli.torture.victims import NotBackError  # noqa: PLC0415
 
     place = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     plan = Plan(
@@ -77,8 +76,8 @@ def torture(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             findings = runner.run(run())
-    except (LocalClusterError, NoAnswerError, NotBackError) as error:
-        raise CommandFailure(f"the torture has failed: {error}; see {place}") from error
+    except LocalClusterError as error:
+        raise CommandFailure(f"the torture could not begin: {error}") from error
     except asyncio.CancelledError as error:
         raise click.Abort from error
     click.echo(f"\n{report(findings)}")
@@ -86,6 +85,10 @@ def torture(
         page.write_text(render(findings), "utf-8")
         click.echo(f"page: {page}")
     if not findings.has_passed:
+        worst = findings.judgement.worst
+        if worst is not None:
+            (place / "history.html").write_text(render_history(worst), "utf-8")
+        click.echo(f"what the servers have logged, and kept, is in {place}")
         ctx.exit(ExitStatus.FAILED)
     if directory is None:
         shutil.rmtree(place)

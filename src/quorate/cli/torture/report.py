@@ -1,5 +1,6 @@
 """What a torture has shown, as text."""
 
+import math
 from collections.abc import Iterator
 
 from quorate.cli.amounts import shown_bytes
@@ -48,7 +49,12 @@ def _calls(findings: Findings) -> Iterator[str]:
         f"longest {latency.longest:,.0f} ms"
     )
     yield f"longest time without an acknowledged write: {figures.longest_gap_s:.2f} s"
-    yield f"in the end all nodes were back after {findings.recovered_s:.1f} s"
+    yield (
+        f"longest time for which the torture itself did not get to run: "
+        f"{findings.stood_still_s:.2f} s"
+    )
+    if math.isfinite(findings.recovered_s):
+        yield f"in the end all nodes were back after {findings.recovered_s:.1f} s"
     for holdings in findings.holdings:
         yield (
             f"node {holdings.node} held {shown_bytes(holdings.memory_bytes)} of memory and "
@@ -82,7 +88,7 @@ def _promises(findings: Findings) -> Iterator[str]:
         yield _row(len(elements), f"{text}{':' if examples else ''}{examples}")
     yield _row(len(judgement.illegal), "keys that are not linearizable")
     yield from judgement.illegal[:_SHOWN]
-    yield _row(len(findings.troubles), "nodes that ended by themselves, or answers of other kinds")
+    yield _row(len(findings.troubles), "other troubles, such as nodes that ended by themselves")
     yield from findings.troubles[:_SHOWN]
 
 

@@ -1,9 +1,11 @@
 """A torture from its beginning to its end: the cluster, its clients, the faults, the judgement."""
 
 import asyncio
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -15,10 +17,13 @@ from quorate.cli.torture.ledger import Ledger
 from quorate.cli.torture.nemesis import Mark, Nemesis
 from quorate.cli.torture.node import PROGRAM
 from quorate.cli.torture.processes import Holdings, holdings_of
+from quorate.cli.torture.pulse import Pulse
 from quorate.cli.torture.victims import NotBackError, Victims
 from quorate.node.status import NodeStatus
-from quorate.runtime.ask import ask
+from quorate.runtime.ask import NoAnswerError, ask
 from quorate.runtime.clock import monotonic_us
+
+T = TypeVar("T")
 
 AT_PEACE_S = 2.0
 """So long the clients go on when all is well again."""
@@ -58,6 +63,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         judgement: on what the clients have seen.
         resent: how many commands plain clients have sent again.
         recovered_s: how long it took in the end until all was well.
+        stood_still_s: for how long this process did not get to run, at most.
         holdings: what the processes held then.
         troubles: what else is wrong, as texts.
     """
@@ -69,6 +75,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement
     resent: int
     recovered_s: float
+    stood_still_s: float
     holdings: tuple[Holdings, ...]
     troubles: tuple[str, ...]
 
@@ -99,6 +106,7 @@ class Torture:
             self._victims.cluster.servers, self._ledger, random.Random(rng.random())
         )
         self._marks: list[Mark] = []
+        self._troubles: list[str] = []
         machines = MachineFaults(self._victims, random.Random(rng.random()))
         network = NetworkFaults(self._victims, random.Random(rng.random()))
         self._nemeses = [
@@ -111,32 +119,27 @@ class Torture:
 
         Raises:
             LocalClusterError: the nodes could not be started.
-            NotBackError: when it was over, the nodes were not well in time.
-            NoAnswerError: when it was over, a node did not answer in time.
         """
         with self._victims.cluster:
             await self._victims.start()
             self._say(f"{self._plan.nodes} servers serve, in {self._plan.directory}")
             try:
-                return await self._inflict_and_judge()
+                async with Pulse() as pulse:
+                    return await self._inflict_and_judge(pulse)
             finally:
                 self._clients.cancel()
                 await self._victims.ways.close()
 
-    async def _inflict_and_judge(self) -> Findings:
+    async def _inflict_and_judge(self, pulse: Pulse) -> Findings:
         begun = monotonic_us()
         self._clients.start()
         until = begun + int(self._plan.seconds * 1e6)
         await asyncio.gather(*(nemesis.rage(until) for nemesis in self._nemeses))
         self._say("no more faults: all that is broken is made whole")
-        healed = monotonic_us()
-        await self._victims.heal()
-        recovered_s = (monotonic_us() - healed) / 1e6
-        self._say(f"all nodes are back, {recovered_s:.1f} s later")
-        await asyncio.sleep(AT_PEACE_S)
-        ended = monotonic_us()
+        recovered_s = await self._unless_in_vain(self._heal(), math.inf)
+        ended, stood_still_s = monotonic_us(), pulse.longest_s
         await self._clients.stop()
-        reads = await self._read_all(await self._agree())
+        reads = await self._unless_in_vain(self._read_all(), [])
         holdings = self._holdings()
         self._victims.cluster.stop()
         self._say(f"the histories of {len(self._ledger.histories)} keys are judged")
@@ -148,11 +151,30 @@ class Torture:
             judgement=judge(self._ledger.histories, reads),
             resent=self._ledger.resent,
             recovered_s=recovered_s,
+            stood_still_s=stood_still_s,
             holdings=holdings,
-            troubles=tuple(self._troubles()),
+            troubles=(*self._troubles, *self._victims.collapses, *self._ledger.surprises),
         )
 
+    async def _unless_in_vain(self, work: Awaitable[T], otherwise: T) -> T:
+        """The result of what the cluster has to do; if it cannot, that is a trouble."""
+        try:
+            return await work
+        except (NotBackError, NoAnswerError) as error:
+            self._troubles.append(str(error))
+            self._say(str(error))
+            return otherwise
+
     # ------------------------------------------------------------------ in the end
+
+    async def _heal(self) -> float:
+        """Makes everything well, and leaves the clients at it; returns how long it took."""
+        begun = monotonic_us()
+        await self._victims.heal()
+        recovered_s = (monotonic_us() - begun) / 1e6
+        self._say(f"all nodes are back, {recovered_s:.1f} s later")
+        await asyncio.sleep(AT_PEACE_S)
+        return recovered_s
 
     async def _agree(self) -> list[NodeStatus]:
         """Waits until all nodes have applied the same log; returns what they say."""
@@ -168,8 +190,9 @@ class Torture:
             ) from error
         return [status for status in statuses if status is not None]
 
-    async def _read_all(self, statuses: Sequence[NodeStatus]) -> list[FinalRead]:
-        """What each node answers, from its own copy."""
+    async def _read_all(self) -> list[FinalRead]:
+        """What each node answers, from its own copy, once all have the same."""
+        statuses = await self._agree()
         keys = [history.key for history in self._ledger.histories]
         reads = []
         for status in statuses:
@@ -192,15 +215,8 @@ class Torture:
 
     def _holdings(self) -> tuple[Holdings, ...]:
         cluster = self._victims.cluster
-        all_ = (holdings_of(node, cluster.pid(node)) for node in self._victims.nodes)
+        all_ = (holdings_of(node, cluster.pid(node)) for node in cluster.running)
         return tuple(holdings for holdings in all_ if holdings is not None)
-
-    def _troubles(self) -> list[str]:
-        collapses = [
-            f"node {node_exit.node} has ended by itself: {node_exit.reason}"
-            for node_exit in self._victims.collapses
-        ]
-        return collapses + self._ledger.surprises
 
     def _say(self, text: str) -> None:
         self._say_at((monotonic_us() - self._created) / 1e6, text)

@@ -14,7 +14,7 @@ from quorate.cli.torture.ways import Ways
 from quorate.node.status import NodeStatus
 from quorate.raft.configuration import NodeId
 from quorate.runtime.ask import leader_among
-from quorate.runtime.local_cluster import QUORATE, LocalCluster, NodeExit
+from quorate.runtime.local_cluster import QUORATE, LocalCluster
 
 MAX_RAFT_STATE = "256KiB"
 """Small, so that nodes take snapshots all the time, and need them when they come back."""
@@ -39,13 +39,13 @@ class Victims:
         ways: between them.
 
     Attributes:
-        collapses: nodes that have ended otherwise than they were made to.
+        collapses: of nodes that have ended otherwise than they were made to, as texts.
     """
 
     def __init__(self, cluster: LocalCluster, ways: Ways) -> None:
         self.cluster = cluster
         self.ways = ways
-        self.collapses: list[NodeExit] = []
+        self.collapses: list[str] = []
         self._books = {node: OrderBook(cluster.data_dir(node)) for node in self.nodes}
         self._to_end: dict[NodeId, str] = {}
         self._paused: set[NodeId] = set()
@@ -185,7 +185,9 @@ class Victims:
         for node_exit in self.cluster.take_exits():
             expected = self._to_end.get(node_exit.node)
             if expected is None or not re.match(expected, node_exit.reason):
-                self.collapses.append(node_exit)
+                self.collapses.append(
+                    f"node {node_exit.node} has ended by itself: {node_exit.reason}"
+                )
 
     async def _until(self, node: NodeId, is_so: Callable[[NodeStatus | None], bool]) -> None:
         """Starts a node as often as need be, until its status is as wanted."""
@@ -195,11 +197,7 @@ class Victims:
                     self.start_node(node)
                     await asyncio.sleep(_POLL_S)
         except TimeoutError as error:
-            words = [e.reason for e in self.collapses if e.node == node][-1:]
-            why = "".join(f"; it ended by itself: {word}" for word in words)
-            raise NotBackError(
-                f"node {node} did not come back in {BACK_WITHIN_S:g} s{why}"
-            ) from error
+            raise NotBackError(f"node {node} did not come back in {BACK_WITHIN_S:g} s") from error
 
     async def _rejoin(self, node: NodeId) -> None:
         """`quorate member rejoin`, as an operator gives it."""
