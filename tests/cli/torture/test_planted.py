@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.load, pytest.mark.soak]
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
-        ("raft_plants:a_leader_serves_reads_without_asking_a_majority", "not linearizable"),
+        ("replica_plants:a_read_is_served_before_its_index_is_applied", "not linearizable"),
         ("replica_plants:duplicates_are_not_detected", "doubled|not linearizable"),
         (
             "replica_plants:a_submitted_write_that_is_given_up_is_called_not_executed",
