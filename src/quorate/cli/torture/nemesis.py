@@ -1,4 +1,9 @@
-"""Who inflicts the faults: draws them from a seed, one after the other, and writes down when."""
+"""Who inflicts the faults: draws them from a seed, one after the other, and writes down when.
+
+There are two: one for machines, one for the network. Of each sort one fault is in force at a time,
+so a majority can work most of the time, though not always: both may strike together, and now and
+then everybody is killed at once.
+"""
 
 import asyncio
 import random
@@ -6,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from quorate.cli.torture.faults import Fault
+from quorate.cli.torture.fault import Fault
 from quorate.cli.torture.victims import NotBackError
 from quorate.runtime.clock import monotonic_us
 

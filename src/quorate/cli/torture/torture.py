@@ -10,11 +10,12 @@ from typing import TypeVar
 import msgspec
 
 from quorate.cli.torture.clients import Clients
-from quorate.cli.torture.faults import MachineFaults, NetworkFaults
 from quorate.cli.torture.figures import Figures, figures_of
 from quorate.cli.torture.judgement import FinalRead, Judgement, judge
 from quorate.cli.torture.ledger import Ledger
+from quorate.cli.torture.machine_faults import MachineFaults
 from quorate.cli.torture.nemesis import Mark, Nemesis
+from quorate.cli.torture.network_faults import NetworkFaults
 from quorate.cli.torture.node import PROGRAM
 from quorate.cli.torture.processes import Holdings, holdings_of
 from quorate.cli.torture.pulse import Pulse

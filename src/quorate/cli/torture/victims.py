@@ -122,8 +122,8 @@ class Victims:
             self._to_end[node] = _BY_ITS_DISK
         self._books[node].give(orders)
 
-    async def until_disk_ends_it(self, node: NodeId, within_s: float) -> bool:
-        """Waits for a node whose disk fails to end; returns whether it did."""
+    async def until_it_ends(self, node: NodeId, within_s: float) -> bool:
+        """Waits until a node has ended by itself; returns whether it did in time."""
         try:
             async with asyncio.timeout(within_s):
                 await self._until_ended(node)
