@@ -24,7 +24,7 @@ SECOND = 1_000_000
 
 
 def ending(at_s: float, kind: Kind = Kind.APPEND, fate: Fate = Fate.ACKNOWLEDGED) -> Ending:
-    return Ending(int(at_s * SECOND), 3_000, kind, fate)
+    return Ending("redis-py-1", int(at_s * SECOND), 3_000, kind, fate)
 
 
 def mark(kind: str, begun_s: float, ended_s: float) -> Mark:
@@ -62,7 +62,9 @@ def test_figures() -> None:
     assert figures.acknowledged == 171
     assert figures.reads == 1
     assert figures.fates[Fate.UNKNOWN] == 1
-    assert figures.latency.p50 == figures.latency.longest == 3.0
+    (client,) = figures.clients
+    assert (client.kind, client.acknowledged, client.latency.p99) == ("redis-py", 171, 3.0)
+    assert 0.3 < figures.served < 0.5  # ten calls a second are in every other piece of time
     assert figures.longest_gap_s == pytest.approx(3.1, abs=1e-4)  # a read does not end it
     kill, pause = figures.kinds
     assert (kill.kind, kill.count, kill.longest_s) == ("kill -9", 1, 2.5)
@@ -84,6 +86,7 @@ def test_the_report_tells_what_happened_and_that_all_is_well(findings: Findings)
         r" 1  not executed",
         r" 1  of unknown outcome",
         r" 5  commands that redis-py has sent again",
+        r"redis-py +171 acknowledged: p50 3\.0 ms, p99 3 ms, longest 3 ms",
         r"longest time without an acknowledged write: 3\.10 s",
         r"did not get to run: 0\.25 s",
         r"node 1 held 40\.0 MiB of memory and 30 open files",

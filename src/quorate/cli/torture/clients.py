@@ -39,7 +39,7 @@ class Clients:
         for number in range(1, ASYNC_CLERKS + 1):
             work = run_async_clerk(
                 self._servers,
-                f"asyncclerk{number}",
+                f"AsyncClerk-{number}",
                 TASKS,
                 self._ledger,
                 self._new_rng(),
@@ -48,12 +48,12 @@ class Clients:
             self._work.append(asyncio.create_task(work))
         loop = asyncio.get_running_loop()
         for number in range(1, CLERKS + 1):
-            words = (self._servers, f"clerk{number}", self._ledger, self._new_rng())
+            words = (self._servers, f"Clerk-{number}", self._ledger, self._new_rng())
             self._work.append(
                 loop.run_in_executor(self._threads, run_clerk, *words, self._stopping)
             )
         for number in range(1, PLAIN_CLIENTS + 1):
-            plain = PlainClient(self._servers, f"redis{number}", self._ledger, self._new_rng())
+            plain = PlainClient(self._servers, f"redis-py-{number}", self._ledger, self._new_rng())
             self._work.append(loop.run_in_executor(self._threads, plain.run, self._stopping))
 
     async def stop(self) -> None:

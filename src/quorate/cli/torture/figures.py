@@ -37,6 +37,20 @@ class Latency(msgspec.Struct, frozen=True):
         return cls(share(0.5), share(0.99), ordered[-1] / 1000)
 
 
+class ClientFigures(msgspec.Struct, frozen=True):
+    """Of one kind of client.
+
+    Attributes:
+        kind: which.
+        acknowledged: how many of its calls were.
+        latency: of these.
+    """
+
+    kind: str
+    acknowledged: int
+    latency: Latency
+
+
 class KindFigures(msgspec.Struct, frozen=True):
     """Of one kind of fault.
 
@@ -76,8 +90,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         seconds: how long it took.
         fates: how many calls had each fate.
         reads: how many of the acknowledged ones were reads.
-        latency: of the acknowledged ones.
         longest_gap_s: the longest time without an acknowledged write.
+        served: in which share of the buckets something was acknowledged.
+        clients: by their kinds; the kind is what their names begin with.
         kinds: the faults, by kind.
         bucket_s: how long a bucket is.
         buckets: of all the time.
@@ -86,8 +101,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     fates: dict[Fate, int]
     reads: int
-    latency: Latency
     longest_gap_s: float
+    served: float
+    clients: tuple[ClientFigures, ...]
     kinds: tuple[KindFigures, ...]
     bucket_s: float
     buckets: tuple[Bucket, ...]
@@ -103,16 +119,25 @@ def figures_of(endings: Sequence[Ending], marks: Sequence[Mark], begun: int, end
     acknowledged = [ending for ending in endings if ending.fate is Fate.ACKNOWLEDGED]
     writes = sorted(ending.at for ending in acknowledged if ending.kind is not Kind.GET)
     fates = Counter(ending.fate for ending in endings)
+    buckets = _buckets(endings, begun, ended)
     return Figures(
         seconds=(ended - begun) / 1e6,
         fates={fate: fates[fate] for fate in Fate},
         reads=sum(ending.kind is Kind.GET for ending in acknowledged),
-        latency=Latency.of([ending.took for ending in acknowledged]),
         longest_gap_s=_longest_gap_us([begun, *writes, ended]) / 1e6,
+        served=sum(bucket.latency is not None for bucket in buckets) / BUCKETS,
+        clients=_clients(acknowledged),
         kinds=_kinds(marks, writes),
         bucket_s=(ended - begun) / 1e6 / BUCKETS,
-        buckets=_buckets(endings, begun, ended),
+        buckets=buckets,
     )
+
+
+def _clients(acknowledged: Sequence[Ending]) -> tuple[ClientFigures, ...]:
+    took: dict[str, list[int]] = defaultdict(list)
+    for ending in acknowledged:
+        took[ending.client.rpartition("-")[0]].append(ending.took)
+    return tuple(ClientFigures(k, len(own), Latency.of(own)) for k, own in sorted(took.items()))
 
 
 def _kinds(marks: Sequence[Mark], writes: Sequence[int]) -> tuple[KindFigures, ...]:

@@ -137,12 +137,14 @@ class Ending(msgspec.Struct, frozen=True):
     """How a call has ended, for the figures. Times are microseconds.
 
     Attributes:
+        client: whose it was.
         at: when.
         took: how long.
         kind: what it was.
         fate: what it was told.
     """
 
+    client: str
     at: int
     took: int
     kind: Kind
@@ -208,7 +210,7 @@ class Ledger:
             is_refused = fate in (Fate.NOT_EXECUTED, Fate.DISPROVED) and len(call.sendings) <= 1
             if is_refused and call.argument is not None:
                 call.history.refused.append(call.argument)
-            self.endings.append(Ending(now, now - call.begun, call.kind, fate))
+            self.endings.append(Ending(call.client, now, now - call.begun, call.kind, fate))
 
     def surprise(self, text: str) -> None:
         """A client was told what nobody should be told."""

@@ -43,11 +43,13 @@ def _calls(findings: Findings) -> Iterator[str]:
         fates[Fate.DISPROVED], "of unknown outcome, until the same Clerk looked: not executed"
     )
     yield _row(findings.resent, "commands that redis-py has sent again")
-    latency = figures.latency
-    yield (
-        f"latency: p50 {latency.p50:.1f} ms, p99 {latency.p99:.0f} ms, "
-        f"longest {latency.longest:,.0f} ms"
-    )
+    for client in figures.clients:
+        latency = client.latency
+        yield (
+            f"{client.kind:<11}{client.acknowledged:>8,} acknowledged: p50 {latency.p50:.1f} ms, "
+            f"p99 {latency.p99:.0f} ms, longest {latency.longest:,.0f} ms"
+        )
+    yield f"some were acknowledged in {figures.served:.0%} of the time"
     yield f"longest time without an acknowledged write: {figures.longest_gap_s:.2f} s"
     yield (
         f"longest time for which the torture itself did not get to run: "
