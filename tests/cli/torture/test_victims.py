@@ -56,7 +56,7 @@ def test_a_node_that_has_lost_its_data_is_let_in_again(torment: Callable[[Test],
         assert after.data_id != before.data_id
         assert all(member.votes for member in after.members)
         assert victims.wiped == []
-        assert victims.collapses == []
+        assert victims.troubles == []
 
     torment(test)
 
@@ -70,9 +70,9 @@ def test_nodes_whose_disks_fail_end_until_these_are_well(torment: Callable[[Test
             victims.kill([leader])
             victims.start_node(leader)  # which is counted on its disk
             assert await victims.until_it_ends(leader, 10)
-            victims.heal_disk(leader)
+            await victims.heal_disk(leader)
             await victims.heal()
-        assert victims.collapses == []
+        assert victims.troubles == []
 
     torment(test)
 
@@ -82,11 +82,11 @@ def test_a_node_that_ends_though_nobody_has_told_it_to_is_noted(
 ) -> None:
     async def test(victims: Victims) -> None:
         await victims.terminate(TWO)
-        assert victims.collapses == []
+        assert victims.troubles == []
         os.kill(victims.cluster.pid(ONE), signal.SIGTERM)
         assert await victims.until_it_ends(ONE, 10)
-        (collapse,) = victims.collapses
-        assert collapse.startswith("node 1 has ended by itself: exit status 0")
+        (trouble,) = victims.troubles
+        assert trouble.startswith("node 1 has ended by itself: exit status 0")
 
     torment(test)
 

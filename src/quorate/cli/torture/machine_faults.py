@@ -114,7 +114,7 @@ class MachineFaults:
         tell(f"disk of node {node}: {text}")
         self._victims.order(node, orders)
         await asyncio.sleep(seconds)
-        self._victims.heal_disk(node)
+        await self._victims.heal_disk(node)
         await self._bring_back([node])
 
     async def _fail_sync(self, seconds: float, tell: Tell) -> None:
@@ -133,7 +133,7 @@ class MachineFaults:
         # It goes on as long as its log need not grow; what it cannot do is take snapshots.
         self._victims.order(node, Orders(room=room))
         await asyncio.sleep(seconds)
-        self._victims.heal_disk(node)
+        await self._victims.heal_disk(node)
         await self._bring_back([node])
 
     async def _fail_disk(self, node: NodeId, orders: Orders, seconds: float, tell: Tell) -> None:
@@ -144,7 +144,7 @@ class MachineFaults:
             self._victims.start_node(node)
             await self._victims.until_it_ends(node, _ENDS_WITHIN_S)
             await asyncio.sleep(seconds / 2)
-        self._victims.heal_disk(node)
+        await self._victims.heal_disk(node)
         await self._bring_back([node])
 
     # ------------------------------------------------------------------ whom

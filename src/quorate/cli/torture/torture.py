@@ -154,7 +154,7 @@ class Torture:
             recovered_s=recovered_s,
             stood_still_s=stood_still_s,
             holdings=holdings,
-            troubles=(*self._troubles, *self._victims.collapses, *self._ledger.surprises),
+            troubles=(*self._troubles, *self._victims.troubles, *self._ledger.surprises),
         )
 
     async def _unless_in_vain(self, work: Awaitable[T], otherwise: T) -> T:

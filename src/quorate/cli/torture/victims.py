@@ -22,6 +22,9 @@ BACK_WITHIN_S = 30.0
 """A node that was made well serves by then, if the others do."""
 REJOIN_WITHIN_S = 40
 _POLL_S = 0.05
+_ENDS_WITHIN_S = 20.0
+_LAST_BREATH_S = 0.5
+"""So long a node may take to end whose disk failed it just before it was healed."""
 # How a node ends that is told to, and one whose disk has failed.
 _IN_ORDER = "exit status 0: "
 _BY_ITS_DISK = "exit status 1: quorate: error: (no space left|the disk failed) to "
@@ -39,13 +42,13 @@ class Victims:
         ways: between them.
 
     Attributes:
-        collapses: of nodes that have ended otherwise than they were made to, as texts.
+        troubles: what no node should have done, as texts: such as ending by itself.
     """
 
     def __init__(self, cluster: LocalCluster, ways: Ways) -> None:
         self.cluster = cluster
         self.ways = ways
-        self.collapses: list[str] = []
+        self.troubles: list[str] = []
         self._books = {node: OrderBook(cluster.data_dir(node)) for node in self.nodes}
         self._to_end: dict[NodeId, str] = {}
         self._paused: set[NodeId] = set()
@@ -113,7 +116,9 @@ class Victims:
         if node in self.cluster.running:
             self._to_end[node] = _IN_ORDER
             os.kill(self.cluster.pid(node), signal.SIGTERM)
-            await self._until_ended(node)
+            if not await self.until_it_ends(node, _ENDS_WITHIN_S):
+                self.troubles.append(f"node {node} runs {_ENDS_WITHIN_S:g} s after SIGTERM")
+                self.kill([node])
             del self._to_end[node]
 
     def order(self, node: NodeId, orders: Orders) -> None:
@@ -126,9 +131,11 @@ class Victims:
         """Waits until a node has ended by itself; returns whether it did in time."""
         try:
             async with asyncio.timeout(within_s):
-                await self._until_ended(node)
+                while node in self.cluster.running:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(_POLL_S)
         except TimeoutError:
             return False
+        self.look_after()
         return True
 
     def wipe(self, node: NodeId) -> None:
@@ -158,11 +165,12 @@ class Victims:
             self._wiped.discard(node)
         await self._until(node, _is_well)
 
-    def heal_disk(self, node: NodeId) -> None:
+    async def heal_disk(self, node: NodeId) -> None:
         """Its disk is as good as new; whether the node still runs is another matter."""
         self._books[node].give(Orders())
-        self.look_after()
-        self._to_end.pop(node, None)
+        if node in self._to_end:
+            await self.until_it_ends(node, _LAST_BREATH_S)
+            del self._to_end[node]
 
     async def heal(self) -> None:
         """Makes everything well, and waits until all nodes are.
@@ -173,7 +181,7 @@ class Victims:
         for way in self.ways.all:
             way.mend()
         for node in self.nodes:
-            self.heal_disk(node)
+            await self.heal_disk(node)
         self.resume()
         for node in self.nodes:
             self.start_node(node)
@@ -185,7 +193,7 @@ class Victims:
         for node_exit in self.cluster.take_exits():
             expected = self._to_end.get(node_exit.node)
             if expected is None or not re.match(expected, node_exit.reason):
-                self.collapses.append(
+                self.troubles.append(
                     f"node {node_exit.node} has ended by itself: {node_exit.reason}"
                 )
 
@@ -217,11 +225,6 @@ class Victims:
 
     async def _status(self, node: NodeId) -> NodeStatus | None:
         return (await self.cluster.statuses())[self.nodes.index(node)]
-
-    async def _until_ended(self, node: NodeId) -> None:
-        while node in self.cluster.running:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(_POLL_S)
-        self.look_after()
 
 
 def _is_well(status: NodeStatus | None) -> bool:
