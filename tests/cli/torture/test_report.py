@@ -71,6 +71,7 @@ def test_figures() -> None:
     assert kill.longest_gap_s == pytest.approx(3.1, abs=1e-4)
     assert (pause.kind, pause.count, pause.longest_s) == ("pause", 2, 2.0)
     assert kill.alone_gap_s == kill.longest_gap_s
+    assert figures_of(ENDINGS, [*MARKS, mark("delays", 3, 5)], 0, 20 * SECOND).kinds[2].count == 2
     assert pause.alone_gap_s == pytest.approx(0.1, abs=1e-4)
     assert pause.longest_gap_s == pytest.approx(0.1, abs=1e-4)
     assert len(figures.buckets) == BUCKETS

@@ -149,28 +149,31 @@ def _kinds(marks: Sequence[Mark], writes: Sequence[int]) -> tuple[KindFigures, .
             kind,
             len(own),
             max(mark.ended - mark.begun for mark in own) / 1e6,
-            max(_gap_around_us(mark, writes) for mark in own) / 1e6,
-            max(
-                (_gap_around_us(m, writes) / 1e6 for m in own if _is_alone(m, marks)), default=None
-            ),
+            max(_gap_around_us(mark, writes, _AFTERMATH_US) for mark in own) / 1e6,
+            max((_gap_around_us(m, writes, 0) / 1e6 for m in _alone(own, marks)), default=None),
         )
         for kind, own in sorted(of_kind.items())
     )
 
 
-def _is_alone(mark: Mark, marks: Sequence[Mark]) -> bool:
-    return not any(
-        other is not mark
-        and other.begun <= mark.ended + _NEAR_US
-        and mark.begun <= other.ended + _NEAR_US
-        for other in marks
-    )
+def _alone(some: Sequence[Mark], marks: Sequence[Mark]) -> list[Mark]:
+    """Those of some that none of all the others is near to."""
+    return [
+        mark
+        for mark in some
+        if not any(
+            other is not mark
+            and other.begun <= mark.ended + _NEAR_US
+            and mark.begun <= other.ended + _NEAR_US
+            for other in marks
+        )
+    ]
 
 
-def _gap_around_us(mark: Mark, writes: Sequence[int]) -> int:
-    """The longest time between writes of which some is in the fault, or begins right after it."""
+def _gap_around_us(mark: Mark, writes: Sequence[int], aftermath_us: int) -> int:
+    """The longest time between writes of which some is in the fault, or begins soon after it."""
     first = max(0, bisect_left(writes, mark.begun) - 1)
-    last = bisect_right(writes, mark.ended + _AFTERMATH_US)
+    last = bisect_right(writes, mark.ended + aftermath_us)
     return _longest_gap_us(writes[first : last + 1])
 
 

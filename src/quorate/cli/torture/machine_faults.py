@@ -12,6 +12,8 @@ from quorate.raft.configuration import NodeId
 _FOR_EVER_S = 3600.0
 _SLOW_DISK_S = (0.02, 0.3)
 _ENDS_WITHIN_S = 5.0
+_LET_IN_S = (0.3, 2.0)
+_TRANSFER_EACH_S = 0.5
 
 
 class MachineFaults:
@@ -42,6 +44,7 @@ class MachineFaults:
             "failing sync": self._fail_sync,
             "full disk": self._fill_disk,
             "lost data": self._lose_data,
+            "transfers": self._transfer,
         }
 
     # ------------------------------------------------------------------ processes
@@ -97,7 +100,23 @@ class MachineFaults:
         tell(f"node {node} is killed and loses all its data")
         self._victims.wipe(node)
         await asyncio.sleep(seconds / 2)
-        await self._bring_back([node])
+        if self._rng.random() < 0.5:
+            await self._bring_back([node])
+        else:
+            await asyncio.gather(self._bring_back([node]), self._strike_again(node, tell))
+
+    async def _strike_again(self, node: NodeId, tell: Tell) -> None:
+        """While it is let in."""
+        await asyncio.sleep(self._rng.uniform(*_LET_IN_S))
+        tell(f"kill -9 of node {node}, while it is let in or soon after")
+        self._victims.kill([node])
+        self._victims.start_node(node)
+
+    async def _transfer(self, seconds: float, tell: Tell) -> None:
+        tell("leadership is handed over, again and again")
+        for _ in range(max(1, round(seconds / _TRANSFER_EACH_S))):
+            await self._victims.hand_leadership_over()
+            await asyncio.sleep(_TRANSFER_EACH_S)
 
     # ------------------------------------------------------------------ disks
 

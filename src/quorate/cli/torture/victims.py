@@ -1,6 +1,7 @@
 """The tortured cluster: what can be done to its nodes, and how they are made well again."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from quorate.cli.torture.orders import OrderBook, Orders, Room
 from quorate.cli.torture.ways import Ways
 from quorate.node.status import NodeStatus
 from quorate.raft.configuration import NodeId
-from quorate.runtime.ask import leader_among
+from quorate.runtime.ask import NoAnswerError, ask, leader_among
 from quorate.runtime.local_cluster import QUORATE, LocalCluster
 
 MAX_RAFT_STATE = "256KiB"
@@ -21,7 +22,9 @@ MAX_RAFT_STATE = "256KiB"
 BACK_WITHIN_S = 30.0
 """A node that was made well serves by then, if the others do."""
 REJOIN_WITHIN_S = 40
+_REJOIN_ATTEMPTS = 3
 _POLL_S = 0.05
+_ASK_TIMEOUT_S = 1.0
 _ENDS_WITHIN_S = 20.0
 _LAST_BREATH_S = 0.5
 """So long a node may take to end whose disk failed it just before it was healed."""
@@ -144,6 +147,15 @@ class Victims:
         shutil.rmtree(self.cluster.data_dir(node))
         self._wiped.add(node)
 
+    async def hand_leadership_over(self) -> None:
+        """Asks the leader to let another node lead, if there is one and it answers."""
+        leader = leader_among(await self.cluster.statuses())
+        if leader is not None:
+            with contextlib.suppress(NoAnswerError):
+                await ask(
+                    leader.client_address, b"QUORATE.MEMBER", b"TRANSFER", timeout_s=_ASK_TIMEOUT_S
+                )
+
     # ------------------------------------------------------------------ how they get well
 
     def start_node(self, node: NodeId) -> None:
@@ -160,8 +172,7 @@ class Victims:
         """
         self.start_node(node)
         if node in self._wiped:
-            await self._until(node, lambda status: status is not None)
-            await self._rejoin(node)
+            await self._let_in(node)
             self._wiped.discard(node)
         await self._until(node, _is_well)
 
@@ -207,8 +218,20 @@ class Victims:
         except TimeoutError as error:
             raise NotBackError(f"node {node} did not come back in {BACK_WITHIN_S:g} s") from error
 
+    async def _let_in(self, node: NodeId) -> None:
+        """As an operator does: once the node answers, and again if it did not work."""
+        for attempt in range(1, _REJOIN_ATTEMPTS + 1):
+            await self._until(node, lambda status: status is not None)
+            try:
+                await self._rejoin(node)
+            except NotBackError:
+                if attempt == _REJOIN_ATTEMPTS:
+                    raise
+            else:
+                return
+
     async def _rejoin(self, node: NodeId) -> None:
-        """`quorate member rejoin`, as an operator gives it."""
+        """`quorate member rejoin`."""
         client = self.cluster.servers[self.nodes.index(node)]
         others = [server for server in self.cluster.servers if server != client]
         command = [*QUORATE, "member", "rejoin", client, "--servers", ",".join(others)]
