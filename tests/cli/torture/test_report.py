@@ -71,12 +71,19 @@ def test_figures() -> None:
     assert kill.longest_gap_s == pytest.approx(3.1, abs=1e-4)
     assert (pause.kind, pause.count, pause.longest_s) == ("pause", 2, 2.0)
     assert kill.alone_gap_s == kill.longest_gap_s
-    assert figures_of(ENDINGS, [*MARKS, mark("delays", 3, 5)], 0, 20 * SECOND).kinds[2].count == 2
     assert pause.alone_gap_s == pytest.approx(0.1, abs=1e-4)
     assert pause.longest_gap_s == pytest.approx(0.1, abs=1e-4)
     assert len(figures.buckets) == BUCKETS
     calls = sum(b.acknowledged for b in figures.buckets) * figures.bucket_s
     assert calls == pytest.approx(171, rel=0.01)
+
+
+def test_what_a_fault_does_alone_is_told_of_those_that_have_no_other_beside_them() -> None:
+    marks = [mark("pause", 2, 4), mark("delays", 3, 12), mark("pause", 17, 17.5)]
+    delays, pause = figures_of(ENDINGS, marks, 0, 20 * SECOND).kinds
+    assert delays.alone_gap_s is None
+    assert delays.longest_gap_s == pytest.approx(3.1, abs=1e-4)
+    assert pause.alone_gap_s == pytest.approx(0.1, abs=1e-4)
 
 
 def test_the_report_tells_what_happened_and_that_all_is_well(findings: Findings) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quorate.checker import Kind
-from quorate.clerk.errors import ClerkError, NotExecutedError, OutcomeUnknownError
+from quorate.clerk.errors import (
+    ClerkError,
+    CommandError,
+    NotExecutedError,
+    OutcomeUnknownError,
+    SessionMisusedError,
+    TooManyCallsError,
+    TooManySessionsError,
+)
 from quorate.cli.torture.ledger import Call, Fate, Ledger
 from quorate.runtime.async_clerk import AsyncClerk
 from quorate.runtime.clerk import Clerk
@@ -22,6 +30,8 @@ PAUSE_S = 0.02
 TIMEOUTS_S = (0.3, 1.0, 5.0)
 """One of these for each call: some clients are impatient."""
 _LOOK_TIMEOUT_S = 5.0
+_NEVER_RAISED = (CommandError, TooManyCallsError, TooManySessionsError, SessionMisusedError)
+"""What happens to nobody who has done nothing to deserve it."""
 _METHODS = {
     Kind.GET: "get_or_none",
     Kind.PUT: "put",
@@ -74,6 +84,8 @@ class _Program:
         if self._in_doubt is not None:  # the look has failed; so be it
             doubtful, self._in_doubt = self._in_doubt, None
             self._end(doubtful, Fate.UNKNOWN)
+        if isinstance(error, _NEVER_RAISED):
+            self._ledger.surprise(f"{self._name}: {error!r}")
         match error:
             case NotExecutedError():
                 self._end(call, Fate.NOT_EXECUTED)
@@ -83,8 +95,7 @@ class _Program:
                 else:
                     self._end(call, Fate.UNKNOWN)
             case _:
-                self._ledger.surprise(f"{self._name}: {error!r}")
-                self._end(call, Fate.UNKNOWN)
+                raise error
 
     def stop(self) -> None:
         """There is no next step."""

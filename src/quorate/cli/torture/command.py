@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -65,7 +66,9 @@ def torture(
         seed=secrets.randbelow(1_000_000) if seed is None else seed,
         directory=place,
     )
-    click.echo(f"seed {plan.seed}; everything is kept in {place}")
+    # The servers' logs tell the time in UTC.
+    begun = f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3]
+    click.echo(f"seed {plan.seed}; everything is kept in {place}; 0.0 s is {begun} UTC")
 
     async def run() -> Findings:
         task = asyncio.current_task()
