@@ -1,14 +1,12 @@
 """The page, as its data and as a real browser shows it."""
 
 import html
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.browser import browse
+from tests.pages import browse, data_of
 
 from quorate.checker import KeyVerdict, Kind, Operation, check
 from quorate.checker.page import MAX_SHOWN, render
@@ -27,13 +25,6 @@ STALE = """
 def verdict_on(history: list[Operation]) -> KeyVerdict:
     (verdict,) = check(history).keys
     return verdict
-
-
-def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r"^const page = (.*);$", page, re.MULTILINE)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def test_it_shows_each_operation_in_a_row_of_its_client(drawn: Drawn) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from quorate.cli.torture.findings import Plan
 from quorate.cli.torture.report import report
-from quorate.cli.torture.torture import Plan, Torture
+from quorate.cli.torture.torture import Torture
 
 pytestmark = [pytest.mark.processes, pytest.mark.load, pytest.mark.soak]
 

@@ -1,23 +1,21 @@
 """The figures of a torture, its report and its page."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from tests.browser import browse
 from tests.cli.torture.histories import Story
+from tests.pages import browse, data_of
 
 from quorate.checker import Kind
 from quorate.cli.torture.figures import BUCKETS, figures_of
+from quorate.cli.torture.findings import Findings, Plan
 from quorate.cli.torture.ledger import Ending, Fate
 from quorate.cli.torture.nemesis import Mark
 from quorate.cli.torture.page import render
 from quorate.cli.torture.processes import MAX_FILES, Holdings
 from quorate.cli.torture.report import report
-from quorate.cli.torture.torture import Findings, Plan
 from quorate.raft.configuration import NodeId
 
 SECOND = 1_000_000
@@ -121,13 +119,6 @@ def test_a_report_of_what_is_wrong_names_it(findings: Findings) -> None:
 
 
 # ---------------------------------------------------------------------- the page
-
-
-def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r"^const page = (.*);$", page, re.MULTILINE)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def test_the_page_has_it_all_and_loads_nothing(findings: Findings) -> None:

@@ -55,9 +55,10 @@ def torture(
     if importlib.util.find_spec("redis") is None:
         raise CommandFailure("some of the clients are redis-py: `pip install redis` first")
     # Only now, for redis-py need not be there for any other command.
+    from quorate.cli.torture.findings import Findings, Plan  # noqa: PLC0415
     from quorate.cli.torture.page import render  # noqa: PLC0415
     from quorate.cli.torture.report import report  # noqa: PLC0415
-    from quorate.cli.torture.torture import Findings, Plan, Torture  # noqa: PLC0415
+    from quorate.cli.torture.torture import Torture  # noqa: PLC0415
 
     place = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     plan = Plan(

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from quorate.cli.torture.figures import Bucket
+from quorate.cli.torture.findings import Findings
 from quorate.cli.torture.report import report, verdict
-from quorate.cli.torture.torture import Findings
 
 
 class _Band(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 
 from quorate.cli.amounts import shown_bytes
+from quorate.cli.torture.findings import Findings
 from quorate.cli.torture.ledger import Fate
-from quorate.cli.torture.torture import Findings
 
 _SHOWN = 5
 """So many examples of what is wrong are shown."""

@@ -4,19 +4,16 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from quorate.cli.torture.clients import Clients
-from quorate.cli.torture.figures import Figures, figures_of
-from quorate.cli.torture.judgement import FinalRead, Judgement, judge
+from quorate.cli.torture.figures import figures_of
+from quorate.cli.torture.findings import Findings, Plan
+from quorate.cli.torture.judgement import FinalRead, judge
 from quorate.cli.torture.ledger import Ledger
 from quorate.cli.torture.machine_faults import MachineFaults
 from quorate.cli.torture.nemesis import Mark, Nemesis
 from quorate.cli.torture.network_faults import NetworkFaults
-from quorate.cli.torture.node import PROGRAM
 from quorate.cli.torture.processes import Holdings, holdings_of
 from quorate.cli.torture.pulse import Pulse
 from quorate.cli.torture.victims import NotBackError, Victims
@@ -33,59 +30,6 @@ AGREED_WITHIN_S = 15.0
 _ANSWER_TIMEOUT_S = 10.0
 _KEYS_AT_A_TIME = 100
 _POLL_S = 0.1
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done.
-
-    Attributes:
-        seconds: for how long faults are inflicted.
-        nodes: how many servers there are.
-        seed: decides which faults, upon whom, and what clients want; not how it ends.
-        directory: where everything is kept.
-        program: what each server runs.
-    """
-
-    seconds: float
-    nodes: int
-    seed: int
-    directory: Path
-    program: tuple[str, ...] = PROGRAM
-
-
-class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What has come of it.
-
-    Attributes:
-        plan: what was to be done.
-        begun: when the clients began, in microseconds; the marks' times are of the same clock.
-        figures: of the calls.
-        marks: the faults, in the order in which they began.
-        judgement: on what the clients have seen.
-        resent: how many commands plain clients have sent again.
-        recovered_s: how long it took in the end until all was well.
-        stood_still_s: for how long this process did not get to run, at most.
-        holdings: what the processes held then.
-        troubles: what else is wrong, as texts.
-    """
-
-    plan: Plan
-    begun: int
-    figures: Figures
-    marks: tuple[Mark, ...]
-    judgement: Judgement
-    resent: int
-    recovered_s: float
-    stood_still_s: float
-    holdings: tuple[Holdings, ...]
-    troubles: tuple[str, ...]
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether the cluster has kept all its promises, and something was shown by that."""
-        is_bounded = all(holdings.is_bounded for holdings in self.holdings)
-        is_clean = self.judgement.is_clean and not self.troubles and is_bounded
-        return is_clean and self.figures.acknowledged > 0
 
 
 class Torture:

@@ -1,14 +1,25 @@
-"""What a real browser makes of a page, without a network."""
+"""Web pages of one file: the data that they hold, and what a real browser makes of them."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
+def data_of(page: str) -> dict[str, Any]:
+    """What the script of the page is given."""
+    found = re.search(r"^const page = (.*);$", page, re.MULTILINE)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
 def browse(page: str, directory: Path) -> str:
-    """The document that a browser makes of it; the test is skipped where there is none.
+    """The document that a browser makes of it, without a network; where there is none, it skips.
 
     Args:
         page: as HTML.
