@@ -12,7 +12,7 @@ FUZZ_VENV := build/fuzz-venv
 FUZZ_INSTALLED := $(FUZZ_VENV)/.installed
 FUZZ_SECONDS := 60
 
-.PHONY: help demo lab test lint check format coverage soak fuzz bench docs clean
+.PHONY: help demo torture lab test lint check format coverage soak fuzz bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /	/' | expand -t 12
@@ -23,6 +23,9 @@ demo: $(INSTALLED)  ## three real servers, killed and restarted under load, in h
 test: $(INSTALLED)  ## all tests but the long ones, in two stages
 	$(RUN) pytest -n logical --dist worksteal -m "not processes and not soak"
 	$(RUN) pytest -n 3 --dist loadgroup -m "processes and not soak"
+
+torture: $(INSTALLED)  ## real servers in a hostile world for two minutes; what they answered is judged
+	$(VENV)/bin/quorate torture
 
 lab: $(INSTALLED)  ## the course's tests in virtual time, with the course's own lines
 	$(VENV)/bin/quorate lab

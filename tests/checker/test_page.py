@@ -1,15 +1,12 @@
 """The page, as its data and as a real browser shows it."""
 
 import html
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.pages import browse, data_of
 
 from quorate.checker import KeyVerdict, Kind, Operation, check
 from quorate.checker.page import MAX_SHOWN, render
@@ -28,13 +25,6 @@ STALE = """
 def verdict_on(history: list[Operation]) -> KeyVerdict:
     (verdict,) = check(history).keys
     return verdict
-
-
-def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r"^const page = (.*);$", page, re.MULTILINE)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def test_it_shows_each_operation_in_a_row_of_its_client(drawn: Drawn) -> None:
@@ -99,34 +89,8 @@ def test_it_loads_nothing_from_elsewhere(drawn: Drawn) -> None:
 
 @pytest.fixture
 def browsed(tmp_path: Path) -> Callable[[KeyVerdict], str]:
-    """The document that a browser makes of the page, without a network."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("there is no chromium")
-
-    def browse(verdict: KeyVerdict) -> str:
-        path = tmp_path / "page.html"
-        path.write_text(render(verdict), "utf-8")
-        ended = subprocess.run(
-            [
-                browser,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                f"--user-data-dir={tmp_path / 'profile'}",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                "--enable-logging=stderr",
-                "--dump-dom",
-                path.as_uri(),
-            ],
-            capture_output=True,
-            timeout=60,
-            check=True,
-        )
-        assert b"CONSOLE" not in ended.stderr, ended.stderr
-        return ended.stdout.decode()
-
-    return browse
+    """The document that a browser makes of the page on a key."""
+    return lambda verdict: browse(render(verdict), tmp_path)
 
 
 def text_of(document: str, element: str) -> str:

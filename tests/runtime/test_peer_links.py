@@ -59,6 +59,7 @@ class Peer:
         *,
         data_id: str = "",
         given_addresses: dict[NodeId, str] | None = None,
+        way_to: Callable[[str], str] = str,
     ) -> None:
         self.node = node
         self.messages: asyncio.Queue[tuple[NodeId, PeerMessage]] = asyncio.Queue()
@@ -70,6 +71,7 @@ class Peer:
         self.told_of_removal = asyncio.Event()
         self.members = members
         self.given_addresses = given_addresses
+        self.way_to = way_to
         self.address = next((m.peer_address for m in members if m.id == node), "")
         self.hello = Hello(
             cluster_id="c",
@@ -95,6 +97,7 @@ class Peer:
             known=self.store,
             rng=random.Random(self.node),
             given_addresses=self.given_addresses,
+            way_to=self.way_to,
         )
         self.hello = msgspec.structs.replace(self.hello, peer_address=self.address)
         host, _, port = self.address.rpartition(":")
@@ -179,6 +182,22 @@ def test_messages_go_both_ways_in_order(members: tuple[Member, ...], run_on_loop
             received = [await two.messages.get() for _ in range(1000)]
             assert received == [(ONE, vote(number)) for number in range(1, 1001)]
             assert await one.messages.get() == (TWO, vote(7))
+
+    run_on_loop(test)
+
+
+def test_another_server_is_called_where_the_way_to_it_begins(
+    members: tuple[Member, ...], run_on_loop: Run
+) -> None:
+    # Node 2 listens at its address; but from node 1 the way to it leads elsewhere.
+    nobody = members[2].peer_address
+
+    async def test() -> None:
+        one, two = Peer(ONE, members[:2], way_to=lambda _: nobody), Peer(TWO, members[:2])
+        async with running(two, one):
+            await two.await_change(ONE, up=True)
+            await one.has_failed.wait()
+            assert one.troubles[TWO].startswith(f"{two.address}: ")
 
     run_on_loop(test)
 

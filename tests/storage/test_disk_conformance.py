@@ -1,10 +1,12 @@
-"""What every Disk does: the simulator's, the lab's and the real one."""
+"""What every Disk does: the simulator's, the lab's, the real one, and one without any orders."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from quorate.cli.torture.obedient_disk import ObedientDisk
+from quorate.cli.torture.orders import OrderBook
 from quorate.lab.persister import Persister
 from quorate.runtime.disk import DirectoryDisk
 from quorate.storage.disk import Disk
@@ -12,12 +14,17 @@ from quorate.storage.errors import DiskFailedError
 from quorate.storage.memory_disk import MemoryDisk
 
 
-@pytest.fixture(params=["memory", "directory", "persister"])
+@pytest.fixture(params=["memory", "directory", "persister", "obedient"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if request.param == "memory":
         yield MemoryDisk()
     elif request.param == "persister":
         yield Persister()
+    elif request.param == "obedient":
+        data_dir = tmp_path / "data"
+        real = DirectoryDisk(data_dir, create=True)
+        with ObedientDisk(real, OrderBook(data_dir)) as obedient:
+            yield obedient
     else:
         with DirectoryDisk(tmp_path) as directory:
             yield directory

@@ -15,6 +15,7 @@ _COMMANDS = {
     "serve": "quorate.cli.serve",
     "up": "quorate.cli.up",
     "demo": "quorate.cli.demo.command",
+    "torture": "quorate.cli.torture.command",
     "lab": "quorate.cli.lab.command",
     "swarm": "quorate.cli.swarm.command",
     "status": "quorate.cli.status",
@@ -64,8 +65,12 @@ def cli(ctx: click.Context) -> None:
     show_help_without_command(ctx)
 
 
-def main() -> NoReturn:
-    """Runs the command line; ends the process."""
+def main(context_object: object = None) -> NoReturn:
+    """Runs the command line; ends the process.
+
+    Args:
+        context_object: what commands find in their context; `serve` a server's surroundings.
+    """
     _open_closed_streams()
     if not __debug__:
         _fail(
@@ -74,7 +79,7 @@ def main() -> NoReturn:
             ExitStatus.FAILED,
         )
     try:
-        status = cli.main(prog_name="quorate", standalone_mode=False)
+        status = cli.main(prog_name="quorate", standalone_mode=False, obj=context_object)
     except click.Abort:
         _fail("interrupted", ExitStatus.INTERRUPTED)
     except click.UsageError as error:

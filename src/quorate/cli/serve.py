@@ -21,6 +21,7 @@ from quorate.raft.configuration import MAX_NODE_ID
 from quorate.raft.settings import Settings
 from quorate.replica.snapshot_taker import NEVER, SnapshotSettings
 from quorate.runtime.server import ServerConfig, StartError, longest_leave_s, run_server
+from quorate.runtime.surroundings import Surroundings
 from quorate.storage.errors import StorageError
 
 _RAFT = Settings()
@@ -168,7 +169,7 @@ def serve(ctx: click.Context, /, stop_with_stdin: bool, **_: object) -> None:  #
         )
         stopper.start()
     try:
-        run_server(config)
+        run_server(config, ctx.ensure_object(Surroundings))
     except (StartError, StorageError) as error:
         raise CommandFailure(str(error)) from error
 

@@ -139,8 +139,12 @@ class LocalCluster:
             if member.id not in self.running:
                 self.start_node(member.id)
 
-    def start_node(self, node: NodeId) -> None:
+    def start_node(self, node: NodeId, *, join: bool = False) -> None:
         """Starts a node that does not run; returns before it serves.
+
+        Args:
+            node: which.
+            join: it has lost its data: it asks the others whose it is, and waits to be let in.
 
         Raises:
             LocalClusterError: its directory cannot be written.
@@ -152,7 +156,7 @@ class LocalCluster:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as log:
                 self._processes[node] = subprocess.Popen(  # noqa: S603 -- our own program
-                    self._command(node),
+                    self._command(node, join=join),
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -250,11 +254,16 @@ class LocalCluster:
     def _node_directory(self, node: NodeId) -> Path:
         return self.directory / f"node-{node}"
 
-    def _command(self, node: NodeId) -> list[str]:
+    def _command(self, node: NodeId, *, join: bool) -> list[str]:
         command = [*self._program, "serve", "--stop-with-stdin"]
         command += ["--id", str(node), "--data-dir", str(self.data_dir(node))]
         for member in self.members:
-            command += ["--member", f"{member.id}={member.peer},{member.client}"]
+            if not join:
+                command += ["--member", f"{member.id}={member.peer},{member.client}"]
+            elif member.id == node:
+                command += ["--client", member.client, "--peer", member.peer]
+            else:
+                command += ["--join", member.client]
         if not self._file.initialized and not self._has_identity(node):
             command += ["--initialize", self.cluster_id]
         return command + list(self._serve_options)

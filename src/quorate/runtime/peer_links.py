@@ -265,6 +265,7 @@ class PeerLinks:
         rng: for the pauses between attempts.
         given_addresses: where other servers may be reached, by the operator: each is called there
             in turn with where the members know it. If many have moved, nobody else can tell.
+        way_to: where to connect so as to reach who listens on an address; by default, there.
     """
 
     def __init__(
@@ -275,12 +276,14 @@ class PeerLinks:
         known: KnownPeers,
         rng: random.Random,
         given_addresses: Mapping[NodeId, str] | None = None,
+        way_to: Callable[[str], str] = str,
     ) -> None:
         self._hello = hello
         self._membership = membership
         self._known = known
         self._addresses: dict[NodeId, str] = {}
         self._given_addresses = given_addresses or {}
+        self._way_to = way_to
         self._accepted_hellos: dict[NodeId, Hello] = {}
         self._second_lives: dict[NodeId, _SecondLife] = {}
         self._complaints = Complaints()
@@ -557,7 +560,7 @@ class PeerLinks:
             on_accepted=self._outgoing_accepted,
             on_lost=self._outgoing_lost,
         )
-        host, port = parse_address(address)
+        host, port = parse_address(self._way_to(address))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):

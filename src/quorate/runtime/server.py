@@ -10,6 +10,8 @@ import resource
 import secrets
 import signal
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import uvloop
@@ -22,13 +24,14 @@ from quorate.raft.configuration import Configuration, Member, NodeId
 from quorate.runtime.ask import ask_statuses
 from quorate.runtime.client_server import ClientProtocol
 from quorate.runtime.clock import monotonic_us
-from quorate.runtime.disk import DirectoryDisk
 from quorate.runtime.driver import Driver
 from quorate.runtime.keepalive import keep_alive
 from quorate.runtime.log_writer import LogWriter
 from quorate.runtime.peer_links import PeerLinks
 from quorate.runtime.snapshot_worker import SnapshotWorker
+from quorate.runtime.surroundings import Surroundings
 from quorate.runtime.version import VERSION
+from quorate.storage.disk import Disk
 from quorate.storage.identity import Identity, has_identity, load_identity
 from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
@@ -109,7 +112,7 @@ class _Stop:
         await self._is_urgent.wait()
 
 
-def run_server(config: ServerConfig) -> None:
+def run_server(config: ServerConfig, surroundings: Surroundings) -> None:
     """Runs a server until SIGTERM or SIGINT.
 
     Raises:
@@ -118,10 +121,10 @@ def run_server(config: ServerConfig) -> None:
             was acknowledged that is not durable.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config))
+        runner.run(_serve(config, surroundings))
 
 
-async def _serve(config: ServerConfig) -> None:
+async def _serve(config: ServerConfig, surroundings: Surroundings) -> None:
     loop = asyncio.get_running_loop()
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,7 +132,7 @@ async def _serve(config: ServerConfig) -> None:
     with (
         _listening(config.client_address, "client") as client_socket,
         _listening(config.peer_address, "peer") as peer_socket,
-        DirectoryDisk(
+        surroundings.open_disk(
             config.data_dir, create=config.initialize is not None or bool(config.join)
         ) as disk,
         contextlib.closing(await _open_store(config, disk, stop)) as store,
@@ -140,11 +143,15 @@ async def _serve(config: ServerConfig) -> None:
             SnapshotWorker(store.snapshots, loop, on_failure=stop.fail, on_warning=log.warning)
         ) as snapshot_worker,
     ):
-        await _run(config, store, log_writer, snapshot_worker, client_socket, peer_socket, stop)
+        way_to = partial(surroundings.way_to, config.node)
+        await _run(
+            config, way_to, store, log_writer, snapshot_worker, client_socket, peer_socket, stop
+        )
 
 
 async def _run(
     config: ServerConfig,
+    way_to: Callable[[str], str],
     store: Store,
     log_writer: LogWriter,
     snapshot_worker: SnapshotWorker,
@@ -195,6 +202,7 @@ async def _run(
         known=store,
         rng=rng,
         given_addresses={member.id: member.peer_address for member in config.members},
+        way_to=way_to,
     )
     driver = Driver(node, loop, peers=links, log=log_writer, snapshots=snapshot_worker)
     log_writer.start(driver.written)
@@ -259,7 +267,7 @@ def _failed(stop: _Stop, context: dict[str, object]) -> None:
         stop.fail(RuntimeError(str(context.get("message"))))
 
 
-async def _open_store(config: ServerConfig, disk: DirectoryDisk, stop: _Stop) -> Store:
+async def _open_store(config: ServerConfig, disk: Disk, stop: _Stop) -> Store:
     if config.initialize is not None:
         if not any(member.id == config.node for member in config.members):
             raise StartError(f"node {config.node} is not among the members of the new cluster")
