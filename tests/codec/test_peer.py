@@ -153,7 +153,7 @@ def test_entries_that_no_leader_can_have_are_a_decode_error(
 def test_an_entry_that_no_leader_can_have_is_followed_by_nothing(
     term: int, index: int, previous_term: int
 ) -> None:
-    # Found by fuzzing: a request behind entry 0 of term 2 tripped the follower's assertion that
+    # A request behind entry 0 of term 2 tripped the follower's assertion that
     # committed entries never change, and one of no term made it follow a leader of none.
     with pytest.raises(DecodeError, match=f"follows an entry of index {index}"):
         decode_message(encode_message(AppendEntries(1, term, index, previous_term, 0, ())))
@@ -173,7 +173,7 @@ def test_time_never_goes_back_nor_to_its_end(times_ms: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("number", [-1, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("kind", MESSAGE_TYPES)
 def test_numbers_that_none_of_us_has_are_a_decode_error(kind: type, number: int) -> None:
-    # Found by fuzzing: with a term of 2**64 - 1 a server could not say its next one, and ended.
+    # With a term of 2**64 - 1 a server could not say its next one, and ended.
     values = {bool: False, bytes: b"", bytes | None: b"", tuple[Entry, ...]: ()}
     hints = typing.get_type_hints(kind)
     fields = {name: values.get(hint, number) for name, hint in hints.items()}

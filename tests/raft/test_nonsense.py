@@ -1,7 +1,7 @@
 """What a server does not let itself be told by one that has lost its mind.
 
 Raft believes its members (docs/raft.md); but an answer counts only as an answer to what was asked.
-Fuzzing whole nodes (`tests/fuzz`) has led to each of these.
+Looking for what any bytes can do to whole nodes (`tests/fuzz`) has led to each of these.
 """
 
 from __future__ import annotations

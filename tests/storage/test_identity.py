@@ -74,7 +74,7 @@ def test_every_cut_is_noticed() -> None:
 
 
 def test_endless_nesting_is_noticed() -> None:
-    # Found by fuzzing: it was a RecursionError, and the node ended with a traceback.
+    # It was a RecursionError, and the node ended with a traceback.
     with pytest.raises(CorruptionError, match="not an identity"):
         load_identity(disk_with(b'{"checksum":"","identity":' + b"[" * 100_000))
 
