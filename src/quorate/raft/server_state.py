@@ -249,6 +249,10 @@ class ServerState:
     def committed_entry(self, index: int) -> Entry:
         """A committed entry that the log still holds."""
         assert index <= self.commit_index
+        return self.entry_at(index)
+
+    def entry_at(self, index: int) -> Entry:
+        """An entry that the log holds, committed or not."""
         return self._log.slice(index, index)[0]
 
     # ------------------------------------------------------------------ as `core` asks

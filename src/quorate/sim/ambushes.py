@@ -12,6 +12,8 @@ from quorate.sim.server import SimulatedServer
 
 Strike = Callable[[SimulatedServer], None]
 
+_LONGEST_PATIENCE = 16
+"""So many events may pass while a server is busy before it is struck: so its work has begun."""
 _REST_US = 4_000
 """The longest rest of who lies in wait for snapshots, between two victims."""
 
@@ -106,6 +108,7 @@ class SnapshotAmbush:
         self._strike = strike
         self._rng = rng
         self._rests_until = 0
+        self._patience = rng.randrange(_LONGEST_PATIENCE)
 
     @property
     def is_over(self) -> bool:
@@ -117,7 +120,12 @@ class SnapshotAmbush:
         if self._scheduler.now < self._rests_until or not self._victims:
             return
         busy = [server for server in self._servers if server.works_on_snapshots]
-        if busy:
-            self._victims -= 1
-            self._rests_until = self._scheduler.now + self._rng.randrange(1, _REST_US)
-            self._strike(self._rng.choice(busy))
+        if not busy:
+            return
+        if self._patience:
+            self._patience -= 1
+            return
+        self._victims -= 1
+        self._rests_until = self._scheduler.now + self._rng.randrange(1, _REST_US)
+        self._patience = self._rng.randrange(_LONGEST_PATIENCE)
+        self._strike(self._rng.choice(busy))

@@ -54,7 +54,7 @@ def draw_server_settings(rng: random.Random, *, sending_factor: int) -> ServerSe
             ),
             sessions=SessionLimits(
                 window=rng.choice((8, 1_024)),
-                ordered_window=rng.choice((64, 65_536)),
+                ordered_window=rng.choice((16, 65_536)),
                 reply_bytes=rng.choice((64, 1024 * 1024)),
                 ordered_reply_bytes=rng.choice((256, 16 * 1024 * 1024)),
                 client_sessions=client_sessions,

@@ -48,7 +48,6 @@ class DurableRecord:
         self._unfinished: SnapshotMetadata | None = None
         self._damaged: SnapshotMetadata | None = None
         self._is_rotten = False
-        self._rotten_indexes: set[int] = set()
         self._votes: dict[int, NodeId] = {}
         self._offers: dict[tuple[NodeId, int], InstallSnapshot] = {}
 
@@ -93,13 +92,16 @@ class DurableRecord:
         if self._is_rotten or not self._covers(snapshot.index):
             self._unfinished = snapshot
 
+    def snapshot_given_up(self) -> None:
+        """There was no space for the snapshot, or it was found to be none."""
+        self._unfinished = None
+
     def snapshot_stored(self, newest: SnapshotMetadata | None) -> None:
         """The disk says which its newest snapshot is, and that it is durable."""
-        if newest is None and self._is_rotten:
-            self.snapshot_damaged()  # the server has found that out
-        elif newest == self.snapshot:
-            self._is_rotten = self._is_rotten and newest != self._unfinished  # or taken again
-            self._unfinished = None  # it was thrown away, or there was no space
+        if newest == self.snapshot:
+            if newest == self._unfinished:
+                self._is_rotten = False  # it was taken again
+            self._unfinished = None
         elif newest is None or newest != self._unfinished:
             raise InvariantError(
                 f"node {self._node} has got {newest} as its newest snapshot, but it was to be "
@@ -116,13 +118,7 @@ class DurableRecord:
 
     def snapshot_rots(self) -> None:
         """The newest snapshot is not readable any more, but the server does not know."""
-        assert self.snapshot is not None
         self._is_rotten = True
-        self._rotten_indexes.add(self.snapshot.index)
-
-    def may_send_damaged(self, index: int) -> bool:
-        """Whether its snapshot of this index has rotted unnoticed, once at least."""
-        return index in self._rotten_indexes
 
     def recovered(self, found: DurableState) -> bool:
         """The server has read its disk.

@@ -5,7 +5,7 @@ they last. Worlds in which everything happens all the time are worlds in which l
 and many bugs need one kind of trouble again and again ("swarm testing", Groce et al. 2012).
 
 When and which is drawn apart from whom it hits and for how long: a world that is lived again
-without a kind of trouble has all others at the same times.
+without a kind of trouble has all others at the same times, and as they were.
 """
 
 import random
@@ -16,11 +16,12 @@ from functools import partial
 from quorate.raft.configuration import NodeId
 from quorate.sim.clients import Client
 from quorate.sim.life import Life
-from quorate.sim.network import PERFECT, Network
+from quorate.sim.network import PERFECT, Network, links_between
 from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
-from quorate.sim.troubles import Announce, Troubles
+from quorate.sim.troubles import Announce, Kind, Troubles, name_of
 
+_FOR_EVER_US = 3_600_000_000
 _OPERATIONS_OF_A_START = 16
 """A start changes the disk about so many times."""
 
@@ -51,14 +52,7 @@ _USUAL = (
 _OF_SNAPSHOTS = (Troubles.ambush_snapshots, Troubles.damage_snapshot)
 _OF_LOST_DISKS = (Troubles.lose_disk, Troubles.damage_log)
 
-Kind = Callable[[Troubles], None]
-
-
-def _name(kind: Kind) -> str:
-    return kind.__name__.replace("_", " ")
-
-
-KINDS = tuple(_name(kind) for kind in (*_USUAL, *_OF_SNAPSHOTS, *_OF_LOST_DISKS))
+KINDS = tuple(name_of(kind) for kind in (*_USUAL, *_OF_SNAPSHOTS, *_OF_LOST_DISKS))
 """The names of all kinds of trouble."""
 
 
@@ -103,6 +97,8 @@ class Faults:
         self._rng = rng
         self._until = 0
         self._coming_back: set[NodeId] = set()
+        self._left_dead: set[NodeId] = set()
+        self._election_timeout_us = election_timeout_us
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds: list[Kind] = [kind for kind in _USUAL if rng.random() < share] or [*_USUAL]
         if rng.random() < 0.5:
@@ -122,7 +118,7 @@ class Faults:
             can_spare=can_spare,
             election_timeout_us=election_timeout_us,
             longest_outage_us=self._longest_outage_us,
-            rng=random.Random(rng.getrandbits(64)),
+            seed=rng.getrandbits(64),
             announce=announce,
         )
 
@@ -144,18 +140,42 @@ class Faults:
 
     def heal(self) -> None:
         """Mends everything: from now on the world is as good as it can be."""
+        self._troubles.end()
         self._network.heal()
         self._network.faults = PERFECT
         self._stops_in_starts = 0.0
+        self._left_dead.clear()
         for server in self._servers:
             server.disk.limit_capacity(None)
+            server.stall_disk(0)
             server.correct_clock()
         self.revive_all()
 
+    def do_without(self, some: Sequence[SimulatedServer], *, how: str) -> None:
+        """Some servers are of no use from now on, until all is healed again.
+
+        Args:
+            some: which.
+            how: `dead`, `cut off`, or `slow`: for what is written, and on the way to the others.
+        """
+        names = {server.id for server in some}
+        links = links_between(names, {server.id for server in self._servers} - names)
+        match how:
+            case "dead":
+                self._left_dead |= names
+                for server in some:
+                    server.kill(power=False)
+            case "cut off":
+                self._network.cut(links)
+            case _:
+                self._network.slow_down(links, self._election_timeout_us)
+                for server in some:
+                    server.stall_disk(_FOR_EVER_US)
+
     def revive_all(self) -> None:
-        """Starts every server that is down, as a supervisor would."""
+        """Starts every server that is down and need not be, as a supervisor would."""
         for server in self._servers:
-            if not server.is_up:
+            if not server.is_up and server.id not in self._left_dead:
                 server.start()
 
     def _next(self) -> None:
@@ -164,9 +184,8 @@ class Faults:
     def _strike(self) -> None:
         if self._scheduler.now < self._until:
             kind = self._rng.choice(self._kinds)
-            if _name(kind) not in self._without:
-                self.counts[_name(kind)] += 1
-                kind(self._troubles)
+            if name_of(kind) not in self._without:
+                self.counts[name_of(kind)] += self._troubles.make(kind)
             self._next()
 
     def _look_after_the_dead(self) -> None:
@@ -178,7 +197,7 @@ class Faults:
 
     def _revive(self, server: SimulatedServer) -> None:
         self._coming_back.remove(server.id)
-        if server.is_up:
+        if server.is_up or server.id in self._left_dead:
             return
         if self._revival_rng.random() < self._stops_in_starts:
             server.disk.stop_after(self._revival_rng.randrange(_OPERATIONS_OF_A_START))

@@ -53,6 +53,8 @@ class _Seen(NamedTuple):
     log_start: LogStart
     is_leader: bool
     configuration_index: int
+    last_index: int
+    last_term: int
 
 
 class Invariants:
@@ -71,6 +73,7 @@ class Invariants:
         self._founders = {server.id: server.data_id for server in servers}
         self._leader_of_term: dict[int, tuple[NodeId, str]] = {}
         self._committed: list[_Committed] = []
+        self._entries: dict[tuple[int, int], tuple[int, int | None]] = {}
         self._seen: dict[NodeId, _Seen] = {}
         self._snapshots: dict[NodeId, SnapshotMetadata] = {}
         self._states: dict[int, tuple[NodeId, bytes]] = {}
@@ -132,11 +135,13 @@ class Invariants:
             raft.log_start,
             is_leader,
             raft.membership.index if is_leader else 0,
+            raft.last_index,
+            raft.last_term,
         )
         if now == seen:
             return
         if seen is None or seen.node is not node:
-            seen = _Seen(node, 0, 0, 0, LogStart(0, 0), is_leader=False, configuration_index=0)
+            seen = _Seen(node, 0, 0, 0, LogStart(0, 0), False, 0, 0, 0)
         if (
             now.term < seen.term
             or now.commit_index < seen.commit_index
@@ -156,12 +161,31 @@ class Invariants:
                 self._check_rule(server.id, raft)
         if now.is_leader and seen.is_leader and now.term == seen.term:
             self._check_change(server.id, raft, seen)
+        if (now.last_index, now.last_term) != (seen.last_index, seen.last_term):
+            self._check_log(server.id, raft)
         if now.last_applied != seen.last_applied and now.last_applied % _SAMPLED == 0:
             state = node.state
             self.check_state(server.id, StateSeen(state.last_applied, state.digest()))
         if now.log_start != seen.log_start:
             self._check_committed_end(server.id, "log begins after", now.log_start)
         self._seen[server.id] = now
+
+    def _check_log(self, node: NodeId, raft: Raft) -> None:
+        # Log Matching: "if two logs contain an entry with the same index and term, then the logs
+        # are identical in all entries up through the given index". Each was compared as it came,
+        # with the term of the one before it: so one that is known ends the comparison.
+        for index in range(raft.last_index, raft.log_start.index, -1):
+            entry = raft.entry_at(index)
+            written = (google_crc32c.value(entry.data), raft.term_at(index - 1))
+            known = self._entries.setdefault((index, entry.term), written)
+            if known is written:
+                continue
+            if known != written:
+                raise InvariantError(
+                    f"node {node} has another entry of index {index} and term {entry.term} in its "
+                    "log than another server"
+                )
+            return
 
     def _check_new_leader(self, server: tuple[NodeId, str], raft: Raft) -> None:
         node, term = server[0], raft.current_term

@@ -21,26 +21,42 @@ _OBJECTS = 800
 _OBJECTS_PER_ENTRY = 2
 _OBJECTS_PER_SESSION = 16
 """With the replies that its window leaves; a Clerk at rest has one or two."""
+_OBJECTS_PER_MEMBER = 4
+"""Of an entry that changes the members: it names them all."""
+_OBJECTS_PER_KEY = 3
 
 
-def check_memory(node: NodeId, held: Node) -> None:
+def check_memory(node: NodeId, held: Node, *, keys: int) -> None:
     """Checks that an idle node holds little but its log, its state and its sessions.
+
+    Args:
+        node: its id.
+        held: itself.
+        keys: how many there are in its table, at most.
 
     Raises:
         InvariantError: it holds more.
     """
-    entries = held.raft.last_index - held.raft.log_start.index
-    allowed = _OBJECTS + _OBJECTS_PER_ENTRY * entries + _OBJECTS_PER_SESSION * held.state.sessions
+    raft, sessions = held.raft, held.state.sessions
+    entries = [raft.entry_at(at) for at in range(raft.log_start.index + 1, raft.last_index + 1)]
+    named = sum(len(e.configuration.members) for e in entries if e.configuration is not None)
+    allowed = (
+        _OBJECTS
+        + _OBJECTS_PER_ENTRY * len(entries)
+        + _OBJECTS_PER_MEMBER * named
+        + _OBJECTS_PER_SESSION * sessions
+        + _OBJECTS_PER_KEY * keys
+    )
     objects = held_objects(held)
     if objects > allowed:
         raise InvariantError(
-            f"node {node} is idle, has {entries} entries in its log and {held.state.sessions} "
-            f"sessions, and holds {objects} objects, not {allowed} at most"
+            f"node {node} is idle, has {len(entries)} entries in its log and {sessions} sessions, "
+            f"and holds {objects} objects, not {allowed} at most"
         )
 
 
 def held_objects(node: Node) -> int:
-    """How many objects can be reached from a node, and belong to nobody else."""
+    """How many objects can be reached from a node, apart from code."""
     seen: set[int] = set()
     left: list[object] = [node]
     while left:

@@ -85,8 +85,14 @@ TURNS = (
     ),
     Turn("a vote is refused because a leader is heard", Votes, "disregard"),
     Turn("a vote is refused to one whose log is behind", RaftLog, "is_up_to_date", after=_is_false),
-    Turn("a vote comes for an earlier candidacy", core, "is_vote_for", after=_is_false),
-    Turn("a vote is given already", Votes, "grants", after=_is_false),
+    Turn(
+        "a vote comes for an earlier candidacy",
+        core,
+        "is_vote_for",
+        lambda _role, _voter, answer: answer.vote_granted,
+        after=_is_false,
+    ),
+    Turn("a vote is refused", Votes, "grants", after=_is_false),
     Turn("a server stands because it is told to", Raft, "_receive_timeout_now"),
     Turn(
         "a leader goes on because nobody took over",
@@ -120,7 +126,12 @@ TURNS = (
         "_next_index_after_conflict",
         lambda _leader, answer: answer.conflict_term,
     ),
-    Turn("a request counts as lost", Progress, "_go_back"),
+    Turn(
+        "a request counts as lost",
+        Progress,
+        "expire",
+        lambda progress, now: (progress.earliest_expiry() or now + 1) <= now,
+    ),
     # Members
     Turn(
         "a change waits for the first commit of a term",
@@ -135,7 +146,6 @@ TURNS = (
         after=lambda refusal: refusal is ChangeRefusal.CHANGE_UNDER_WAY,
     ),
     Turn("a learner has caught up", Leader, "learner_to_promote", after=_is_something),
-    Turn("a leader is removed", Raft, "_step_down_for_good"),
     # Snapshots
     Turn(
         "a piece comes from a snapshot of before",

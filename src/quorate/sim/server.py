@@ -118,6 +118,7 @@ class SimulatedServer:
         self._process = Process(scheduler, self._note_activity)
         self._handshakes = handshakes
         self._directories = 0
+        self._rotten: set[int] = set()
         self._lost_records: dict[str, DurableRecord] = {}
         self._lives = 0
         self._store: Store | None = None
@@ -309,13 +310,18 @@ class SimulatedServer:
             restarts: it dies, and finds it out in its start; else when it sends the snapshot.
         """
         snapshots = [name for name in self.disk.names() if name.endswith(".snapshot")]
-        if self.node is None or len(snapshots) != 1 or self.works_on_snapshots:
+        if self.node is None or len(snapshots) != 1:
+            return False
+        status = self.node.status()
+        if status.snapshot_taking or status.snapshot_receiving or status.snapshot_restoring:
             return False
         if restarts:
             self.kill(power=False)
             self.why_down = "killed, and its snapshot is damaged"
             self.record.snapshot_damaged()
         else:
+            assert self.record.snapshot is not None
+            self._rotten.add(self.record.snapshot.index)
             self.record.snapshot_rots()
         self.disk.damage(snapshots[0], self._rng)
         return True
@@ -331,12 +337,17 @@ class SimulatedServer:
         Raises:
             InvariantError: it starts as if nothing had been.
         """
-        name = segment_name(segment_numbers(self.disk)[-1])
+        numbers = segment_numbers(self.disk)
+        number = self._rng.choice(
+            numbers[-2:] if numbers[-1] - numbers[0] < len(numbers) else numbers[-1:]
+        )
+        name = segment_name(number)
         frames = scan_frames(self.disk.open(name).read_all()).frames
-        if not frames or not frames[-1].offset:
+        before = frames[-1].offset if number == numbers[-1] else frames[-1].end
+        if not before:
             return False
         self.kill(power=False)
-        self.disk.damage(name, self._rng, before=frames[-1].offset)
+        self.disk.damage(name, self._rng, before=before)
         try:
             Store.open(self.disk, segment_size=self._settings.segment_size)
         except CorruptionError:
@@ -489,7 +500,7 @@ class SimulatedServer:
 
     def may_send_damaged(self, node: NodeId, index: int) -> bool:
         """Whether the snapshot of some index, from some server, may be damaged."""
-        return self._peer(node).record.may_send_damaged(index)
+        return index in self._peer(node)._rotten  # noqa: SLF001 - of the same class
 
     def at_disk_after(self, delay: int, action: Callable[[], None]) -> None:
         """Does something with the disk alone in a while: nothing is due by that."""
@@ -557,17 +568,14 @@ class SimulatedServer:
         if self._store.needs_next_segment:
             self._store.prepare_next_segment()
         self._store.append(write)
-        begun = max(self._scheduler.now, self._stalled_until)
-        self.do_after(
-            begun + self.draw_sync_time() - self._scheduler.now, partial(self._sync, write.number)
-        )
+        self.do_after(self.draw_sync_time(), partial(self._sync, write.number))
 
     def draw_sync_time(self) -> int:
         """How long a sync takes, in virtual microseconds."""
         duration = 20 + self._rng.randrange(self._settings.sync_us)
         if self._rng.random() < self._settings.slow_sync:
             duration *= 2 + self._rng.randrange(99)
-        return duration
+        return max(0, self._stalled_until - self._scheduler.now) + duration
 
     def _sync(self, number: int) -> None:
         assert self._store is not None

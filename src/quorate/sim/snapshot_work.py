@@ -151,6 +151,7 @@ class SnapshotWork:
             stored = self._files.write(part)
         except DiskFullError:
             self._happened["snapshots without space"] += 1
+            self._record.snapshot_given_up()
             self._note_newest()
             return lambda: self._node.snapshot_failed(self._clock.now)
         self._note_newest()
@@ -180,9 +181,12 @@ class SnapshotWork:
             next_offset = write_chunk(self._files, chunk)
         except DiskFullError:
             self._happened["snapshots without space"] += 1
+            self._record.snapshot_given_up()
             next_offset = 0
         else:
             index = request.snapshot.index
+            if next_offset == 0:
+                self._record.snapshot_given_up()
             if next_offset == 0 and not self._host.may_send_damaged(chunk.sender, index):
                 raise InvariantError(
                     f"the pieces of the snapshot of {index} that a node got from {chunk.sender} "

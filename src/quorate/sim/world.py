@@ -8,8 +8,10 @@ the clients were told.
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
+from quorate.clerk.settings import ClerkSettings
 from quorate.kv.queries import Get
 from quorate.node.node import Node
 from quorate.raft.configuration import Member, NodeId
@@ -45,10 +47,12 @@ from quorate.sim.troubles import nobody_listens
 SECOND_US = 1_000_000
 _LEAST_RAFT_STATE = 256
 """Term and vote, and an entry without data, have less than these bytes."""
-_SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 7)
+_SIZES = (1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7)
 """How many servers a cluster begins with."""
 MOST_SERVERS = 7
 """Of a cluster whose members change: so many there are, members or not."""
+LARGE_KEYS = 8
+"""So many keys at most have large values."""
 _OPERATOR = "operator"
 _LOSES_DISKS = 0.5
 """The share of these worlds in which servers lose their disks."""
@@ -246,7 +250,7 @@ class World:
             scheduler=self._scheduler,
             rng=self._fork(),
             max_bytes=large,
-            keys=self._rng.choice((2, 8, 8)),
+            keys=self._rng.choice((2, LARGE_KEYS, LARGE_KEYS)),
             pause_us=PAUSE_US * self._life.tempo,
         )
         return {**clients, "large-values": large_values} if large else clients
@@ -296,12 +300,56 @@ class World:
             self._faults.look()
 
     def _heal(self) -> None:
-        """Mends the world, and waits until everything is as it should be."""
+        """Mends the world, for a majority first, and waits until everything is as it should be."""
         self._faults.heal()
         for client in self._clients.values():
             client.stop()
+        self._do_without_some()
+        self._wait_until_nothing_lacks(self._lacking)
+
+    def _do_without_some(self) -> None:
+        """A minority is dead, cut off or slow: the others go on, and take in something new.
+
+        Where members come and go the operator may be in the middle of anything, so all are needed.
+        """
+        if self._operator is not None:
+            return
+        lacking = sum(server.lacks_its_snapshot for server in self._running)
+        most = (len(self._running) - 1) // 2 - lacking
+        rng = random.Random(f"minority of {self._life.seed}")
+        whole = [server for server in self._running if not server.lacks_its_snapshot]
+        some = rng.sample(whole, rng.randint(0, most)) if most > 0 else []
+        self._faults.do_without(some, how=rng.choice(("dead", "cut off", "slow")))
+        prober = self._newcomer(rng)
+        prober.start()
+        prober.stop()
+        clients = [*self._clients.values(), prober]
+        self._wait_until_nothing_lacks(
+            lambda: (
+                "" if all(c.is_idle for c in clients) else "calls to a majority are not answered"
+            )
+        )
+        self._faults.heal()
+
+    def _newcomer(self, rng: random.Random) -> ClerkClient:
+        """A Clerk that nobody knows yet."""
+        settings = ClientSettings(
+            reads=0.0, pause_us=1_000, deadlines=0.0, pipeline=1, clerk=ClerkSettings()
+        )
+        return ClerkClient(
+            b"newcomer",
+            servers=[_address(node) for node in self._servers],
+            dial=self._dial,
+            scheduler=self._scheduler,
+            history=self._history,
+            rng=rng,
+            settings=settings,
+            calls=1,
+        )
+
+    def _wait_until_nothing_lacks(self, lacking: Callable[[], str]) -> None:
         deadline = self._scheduler.now + HEALING_US
-        while waiting_for := self._lacking():
+        while waiting_for := lacking():
             if self._scheduler.now >= deadline:
                 raise LivenessError(
                     f"{HEALING_US // SECOND_US} s after the world healed: {waiting_for}"
@@ -346,7 +394,7 @@ class World:
             assert server.node is not None
             state = server.node.state
             self._invariants.check_state(server.id, StateSeen(state.last_applied, state.digest()))
-            check_memory(server.id, server.node)
+            check_memory(server.id, server.node, keys=len(self._history.keys) + LARGE_KEYS)
         self._history.check({key: self._value(key) for key in self._history.keys})
 
     def _value(self, key: bytes) -> bytes:

@@ -1,20 +1,26 @@
 """The command `quorate swarm`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from quorate.cli.errors import CommandFailure, ExitStatus
 from quorate.cli.progress import progress
 from quorate.cli.swarm.page import render
-from quorate.cli.swarm.report import print_failure, print_summary, print_verdict
+from quorate.cli.swarm.report import print_failure, print_smallest, print_summary, print_verdict
 from quorate.cli.workers import run_on_all_cores
 from quorate.sim.faults import KINDS
 from quorate.sim.life import Life, drawn_life
 from quorate.sim.runner import Outcome, live, record, shrink
 from quorate.sim.world import is_part
+
+Job = TypeVar("Job")
+
+_SHRUNK = 3
+"""So many lives that failed are made smaller: that takes a dozen or two lives each."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -68,14 +74,13 @@ def swarm(
     ]
     outcomes = _live_all(lives)
     print_summary(outcomes)
-    failed = [outcome for outcome in outcomes if outcome.failure is not None]
-    smallest = [shrink(outcome) for outcome in failed]
-    for outcome, smaller in zip(failed, smallest, strict=True):
-        print_failure(outcome, smaller)
+    print_verdict(outcomes, time.monotonic() - begun)
+    smallest = _shrink([outcome for outcome in outcomes if outcome.failure is not None])
+    for outcome in smallest:
+        print_smallest(outcome)
     if page is not None:
         _write_page(page, (smallest or outcomes)[0].life)
-    print_verdict(outcomes, time.monotonic() - begun)
-    if failed:
+    if smallest:
         ctx.exit(ExitStatus.FAILED)
 
 
@@ -99,11 +104,24 @@ def _write_page(path: Path, life: Life) -> None:
 
 
 def _live_all(lives: Sequence[Life]) -> list[Outcome]:
-    if len(lives) == 1:
-        return [live(lives[0])]
+    """Lives them all; what fails is told as soon as it is known."""
     known: dict[Life, Outcome] = {}
     with progress(len(lives)) as advance:
-        for life, outcome in run_on_all_cores(lives, live):
+        for life, outcome in _on_cores(lives, live):
             known[life] = outcome
+            if outcome.failure is not None:
+                print_failure(outcome)
             advance(f"seed {life.seed}", failed=outcome.failure is not None)
     return [known[life] for life in lives]
+
+
+def _shrink(failed: Sequence[Outcome]) -> list[Outcome]:
+    """The first few of them, as small as they get."""
+    some = failed[:_SHRUNK]
+    smallest = {outcome.life: smaller for outcome, smaller in _on_cores(some, shrink)}
+    return [smallest[outcome.life] for outcome in some]
+
+
+def _on_cores(jobs: Sequence[Job], work: Callable[[Job], Outcome]) -> Iterator[tuple[Job, Outcome]]:
+    """On all cores, but a single one in this process."""
+    return run_on_all_cores(jobs, work) if len(jobs) > 1 else ((job, work(job)) for job in jobs)

@@ -36,7 +36,7 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
             values = sorted(map(measure, reports))
             middle = int(statistics.median(values))
             click.echo(f"{name:<50} {middle:>9,} {values[0]:>9,} {values[-1]:>9,}")
-        _print_coverage("trouble", KINDS, [report.faults for report in reports])
+    _print_coverage("trouble", KINDS, [outcome.faults for outcome in outcomes])
     names = [turn.name for turn in TURNS]
     _print_coverage("rare turns", names, [outcome.turns for outcome in outcomes])
 
@@ -55,16 +55,23 @@ def _print_coverage(title: str, names: Iterable[str], counts: Sequence[dict[str,
         click.echo(f"never: {', '.join(never)}")
 
 
-def print_failure(outcome: Outcome, smallest: Outcome) -> None:
-    """What a life came to, and how to live it, or a smaller one that fails alike, again."""
-    failure = smallest.failure
+def print_failure(outcome: Outcome) -> None:
+    """What a life came to, and how to live it again."""
+    failure = outcome.failure
     assert failure is not None
     seconds = failure.at_us / SECOND_US
-    click.echo(f"\nseed {outcome.life.seed} FAILED after {seconds:.3f} virtual seconds")
+    click.echo(f"seed {outcome.life.seed} FAILED after {seconds:.3f} virtual seconds")
     click.echo(f"    {failure.kind} at {failure.where}: {failure.text}")
-    click.echo(f"    live it again with: {smallest.life.command}")
-    if smallest is not outcome:
-        click.echo(f"    it was smaller than: {outcome.life.command}")
+    click.echo(f"    live it again with: {outcome.life.command}")
+
+
+def print_smallest(outcome: Outcome) -> None:
+    """A life that is as small as it gets."""
+    failure = outcome.failure
+    assert failure is not None
+    click.echo(f"\nas small as seed {outcome.life.seed} gets, it fails with")
+    click.echo(f"    {failure.kind} at {failure.where}: {failure.text}")
+    click.echo(f"    live it again with: {outcome.life.command}")
 
 
 def print_verdict(outcomes: Sequence[Outcome], wall_s: float) -> None:
