@@ -107,6 +107,10 @@ def half_of_the_servers_are_a_majority(patches: pytest.MonkeyPatch) -> None:
     patches.setattr(Configuration, "majority", property(majority))
 
 
+def all_servers_are_needed(patches: pytest.MonkeyPatch) -> None:
+    patches.setattr(Configuration, "majority", property(lambda self: len(self.voters)))
+
+
 def a_vote_is_given_to_one_whose_log_is_behind(patches: pytest.MonkeyPatch) -> None:
     def is_up_to_date(_self: RaftLog, *, last_log_index: int, last_log_term: int) -> bool:
         del last_log_index, last_log_term

@@ -46,6 +46,7 @@ RAFT = [
     (raft_plants.a_truncation_does_not_lower_the_durable_index, NOT_DURABLE, 1),
     (raft_plants.entries_of_old_terms_are_committed_by_counting, f"by counting|{LOST}", 1),
     (raft_plants.half_of_the_servers_are_a_majority, NOT_DURABLE, 4),
+    (raft_plants.all_servers_are_needed, "calls are not answered", 1),
     (raft_plants.a_vote_is_given_to_one_whose_log_is_behind, LOST, 1),
     (raft_plants.the_commit_index_passes_the_last_new_entry, f"{LOST}|{NOT_DURABLE}", 3),
     (raft_plants.a_conflict_is_answered_with_success, NOT_DURABLE, 1),

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 SEEDS = range(1, 201)
 """Each has to be found within so many."""
 
-FOUND = "."
-"""However it is noticed: what goes wrong behind a disk that lies may be anything."""
+SYMPTOM = (
+    "found term .* on its disk, where|is down: |this node has numbered|calls are not answered|"
+    "has not noticed that its log is damaged|have different states|times in|is not on its disk|"
+    "on the disks of|leads term .* without entry|committed another entry|without a gap"
+)
+"""A server finds something else than was synced, cannot start, or has a past of its own."""
 
 FAULTS: list[tuple[Plant, int]] = [
     (storage_plants.nothing_is_synced, 1),
@@ -49,10 +53,10 @@ def live(seed: int) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize(("plant", "seed"), FAULTS)
 def test_the_swarm_finds_it(plant: Plant, seed: int) -> None:
-    find(plant, live, FOUND, seed=seed, seeds=SEEDS)
+    find(plant, live, SYMPTOM, seed=seed, seeds=SEEDS)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("plant", [plant for plant, _ in FAULTS])
 def test_in_how_many_of_twenty_lives(plant: Plant) -> None:
-    measure(plant, live, FOUND, seeds=range(1, 21))
+    measure(plant, live, SYMPTOM, seeds=range(1, 21))

@@ -16,12 +16,16 @@ from quorate.sim.errors import InvariantError
 from quorate.sim.faults import KINDS
 from quorate.sim.life import Life, drawn_life
 from quorate.sim.memory import check_memory
+from quorate.sim.network import Network
 from quorate.sim.rare_turns import TURNS, counted_turns
 from quorate.sim.runner import live, record, shrink
+from quorate.sim.server import SimulatedServer
 from quorate.sim.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from quorate.sim.network import Link
 
 LIFE = Life(seed=7, seconds=4)
 
@@ -58,7 +62,7 @@ def test_a_client_that_is_left_out_does_nothing() -> None:
     world = World(LIFE)
     assert {"clerk-0", "plain-1", "reader-0"} <= set(world.parts)
     report = World(msgspec.structs.replace(LIFE, without=world.parts)).run()
-    assert report.acknowledged == report.reads == 0
+    assert (report.acknowledged, report.reads) == (1, 0), "but for the newcomer in the end"
 
 
 def test_at_a_slower_tempo_trouble_is_rarer() -> None:
@@ -67,6 +71,37 @@ def test_at_a_slower_tempo_trouble_is_rarer() -> None:
     assert quick is not None
     assert slow is not None
     assert sum(slow.faults.values()) < sum(quick.faults.values()) / 2
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_after_it_has_healed_the_world_stays_so(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was begun before goes on: a link that flaps, a leader that is to freeze."""
+    healed: list[int] = []
+    late: list[str] = []
+    heal, cut, pause = Network.heal, Network.cut, SimulatedServer.pause
+
+    def noted_heal(self: Network) -> None:
+        heal(self)
+        healed.append(1)
+
+    def noted_cut(self: Network, links: Iterable[Link]) -> None:
+        links = list(links)
+        if len(healed) > 1:
+            late.append(f"cut {links}")
+        cut(self, links)
+
+    def noted_pause(self: SimulatedServer, duration_us: int) -> None:
+        if healed:
+            late.append("pause")
+        pause(self, duration_us)
+
+    monkeypatch.setattr(Network, "heal", noted_heal)
+    monkeypatch.setattr(Network, "cut", noted_cut)
+    monkeypatch.setattr(SimulatedServer, "pause", noted_pause)
+    others = tuple(kind for kind in KINDS if kind not in ("flap", "freeze leader"))
+    assert live(Life(seed=seed, seconds=4, without=others)).failure is None
+    assert healed
+    assert not late
 
 
 # ---------------------------------------------------------------------- what is counted

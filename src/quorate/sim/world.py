@@ -8,7 +8,7 @@ the clients were told.
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from quorate.clerk.settings import ClerkSettings
@@ -323,11 +323,9 @@ class World:
         prober = self._newcomer(rng)
         prober.start()
         prober.stop()
-        clients = [*self._clients.values(), prober]
+        needed = [server for server in self._running if server not in some]
         self._wait_until_nothing_lacks(
-            lambda: (
-                "" if all(c.is_idle for c in clients) else "calls to a majority are not answered"
-            )
+            lambda: _down(needed) or _unanswered([*self._clients.values(), prober])
         )
         self._faults.heal()
 
@@ -369,13 +367,14 @@ class World:
 
     def _lacking(self) -> str:
         """What still is not as it should be; empty if everything is."""
-        if not all(client.is_idle for client in self._clients.values()):
-            return "calls are not answered"
+        members = self._members()
+        lacking = _unanswered(self._clients.values()) or _down(members)
+        if lacking:
+            return lacking
         applied: set[int] = set()
         bound = self._server_settings.node.snapshots.max_raft_state
-        for server in self._members():
-            if server.node is None:
-                return f"node {server.id} is down: {server.failure}"
+        for server in members:
+            assert server.node is not None
             if not server.has_applied_all:  # after a start it may have as little as all others
                 return f"node {server.id} has not applied its whole log"
             applied.add(server.node.state.last_applied)
@@ -431,6 +430,16 @@ class World:
             happened=dict(sorted(happened.items())),
             trace=self._trace.checksum,
         )
+
+
+def _down(servers: Iterable[SimulatedServer]) -> str:
+    """Which of them is down, and why; empty if none is."""
+    down = (server for server in servers if server.node is None)
+    return next((f"node {server.id} is down: {server.failure}" for server in down), "")
+
+
+def _unanswered(clients: Iterable[Client]) -> str:
+    return "" if all(client.is_idle for client in clients) else "calls are not answered"
 
 
 def is_part(name: str) -> bool:
