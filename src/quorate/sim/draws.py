@@ -30,17 +30,19 @@ def draw_network_faults(rng: random.Random) -> NetworkFaults:
     )
 
 
-def draw_server_settings(rng: random.Random, *, sending_factor: int) -> ServerSettings:
-    """What all servers are like, but for what is given."""
+def draw_server_settings(
+    rng: random.Random, *, sending_factor: int, patience: int
+) -> ServerSettings:
+    """What all servers are like, but for what is given; `patience` is that of `Life`."""
     # Few places with the usual protection could keep a Clerk waiting beyond the healing time.
     client_sessions, protected_ms = rng.choice(((2, 200), (10_000, 60_000)))
     max_raft_state = rng.choice((NEVER, NEVER, 1, 500, 2_000, 5_000, 30_000))
     return ServerSettings(
         node=NodeSettings(
             raft=Settings(
-                election_timeout_us=rng.choice((60_000, 100_000, 250_000)),
-                heartbeat_interval_us=rng.choice((15_000, 30_000, 50_000)),
-                append_timeout_us=rng.choice((20_000, 60_000, 150_000)),
+                election_timeout_us=patience * rng.choice((60_000, 100_000, 250_000)),
+                heartbeat_interval_us=patience * rng.choice((15_000, 30_000, 50_000)),
+                append_timeout_us=patience * rng.choice((20_000, 60_000, 150_000)),
                 forward_timeout_us=rng.choice((200_000, 1_000_000)),
                 max_appends_in_flight=rng.choice((1, 4, 8)),
                 max_append_bytes=rng.choice((1, 256, 1024 * 1024)),

@@ -21,7 +21,8 @@ from quorate.sim.scheduler import Scheduler
 from quorate.sim.server import SimulatedServer
 from quorate.sim.troubles import Announce, Kind, Troubles, name_of
 
-_FOR_EVER_US = 3_600_000_000
+_STALL_US = 3_000_000
+"""So long the disks of slow servers do nothing, when a majority has to do without them."""
 _OPERATIONS_OF_A_START = 16
 """A start changes the disk about so many times."""
 
@@ -106,7 +107,7 @@ class Faults:
         if loses_disks:
             self._kinds += _OF_LOST_DISKS
         longest_calm_us = election_timeout_us * rng.choice((3, 6, 12))
-        self._longest_calm_us = longest_calm_us * life.tempo
+        self._longest_calm_us = longest_calm_us * life.tempo // life.patience
         self._longest_outage_us = longest_calm_us * rng.choice((1, 2, 3)) // 2
         self._stops_in_starts = rng.choice((0.0, 0.2))
         self._revival_rng = random.Random(rng.getrandbits(64))
@@ -147,7 +148,6 @@ class Faults:
         self._left_dead.clear()
         for server in self._servers:
             server.disk.limit_capacity(None)
-            server.stall_disk(0)
             server.correct_clock()
         self.revive_all()
 
@@ -170,7 +170,7 @@ class Faults:
             case _:
                 self._network.slow_down(links, self._election_timeout_us)
                 for server in some:
-                    server.stall_disk(_FOR_EVER_US)
+                    server.stall_disk(_STALL_US)
 
     def revive_all(self) -> None:
         """Starts every server that is down and need not be, as a supervisor would."""

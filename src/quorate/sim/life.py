@@ -12,7 +12,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         seed: decides everything else.
         seconds: virtual ones, for which there is trouble.
         churn: an operator changes the members, servers say who they are, and disks are lost.
-        tempo: clients call, and trouble comes, so many times as seldom.
+        tempo: clients call, and trouble comes, so many times as seldom; and servers have more
+            `patience` with each other.
         without: kinds of trouble (`faults.KINDS`) that are left out, and clients that do nothing.
             The rest happens as it would with them, as far as it does not depend on them.
     """
@@ -22,6 +23,14 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     churn: bool = False
     tempo: int = 1
     without: tuple[str, ...] = ()
+
+    @property
+    def patience(self) -> int:
+        """So many times as long as usual are the time-outs between servers.
+
+        Most of what a quiet life costs is heartbeats.
+        """
+        return max(1, self.tempo // 3)
 
     @property
     def command(self) -> str:

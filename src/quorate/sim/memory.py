@@ -39,7 +39,8 @@ def check_memory(node: NodeId, held: Node, *, keys: int) -> None:
     """
     raft, sessions = held.raft, held.state.sessions
     entries = [raft.entry_at(at) for at in range(raft.log_start.index + 1, raft.last_index + 1)]
-    named = sum(len(e.configuration.members) for e in entries if e.configuration is not None)
+    changes = [entry.configuration for entry in entries if entry.configuration is not None]
+    named = sum(len(change.members) + len(change.removed) for change in changes)
     allowed = (
         _OBJECTS
         + _OBJECTS_PER_ENTRY * len(entries)

@@ -83,7 +83,9 @@ class World:
         )
         self._history = History()
         sending_factor = draw_sending_factor(life.seed)
-        self._server_settings = draw_server_settings(rng, sending_factor=sending_factor)
+        self._server_settings = draw_server_settings(
+            rng, sending_factor=sending_factor, patience=life.patience
+        )
         self._churn_rng = random.Random(f"churn of {life.seed}") if life.churn else None
         self._servers = self._build_servers()
         self._running = [server for server in self._servers.values() if server.founders]
@@ -210,7 +212,8 @@ class World:
         """Whether the cluster can do without what is on the disk of a server."""
         if self._operator is None:
             servers = self._running
-            return len(servers) > 1 and not any(other.lacks_its_snapshot for other in servers)
+            others_suffice = len(servers) - 1 > len(servers) // 2
+            return others_suffice and not any(other.lacks_its_snapshot for other in servers)
         committed = self._invariants.configurations
         return Tolerance(self._running, committed, self._operator).can_spare(server)
 
