@@ -91,7 +91,7 @@ SNAPSHOT = [
     (snapshot_plants.the_beginning_of_the_log_is_not_recorded, ".", 1),
     (snapshot_plants.a_new_segment_forgets_the_beginning_of_the_log, FORGOTTEN, 3),
     (snapshot_plants.segments_are_removed_too_early, FORGOTTEN, 7),
-    # `a_restart_believes_the_log_rather_than_the_snapshot` takes more lives than there is time for.
+    (snapshot_plants.a_restart_believes_the_log_rather_than_the_snapshot, ".", 118),
     (snapshot_plants.a_snapshot_is_installed_over_newer_state, "back to", 65),
     (snapshot_plants.pieces_of_different_snapshots_are_put_together, "are not one snapshot", 1),
     (snapshot_plants.pieces_are_sent_of_whatever_snapshot_is_the_newest, "are not one snapshot", 1),

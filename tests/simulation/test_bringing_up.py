@@ -174,7 +174,7 @@ def test_for_one_that_is_cut_off_in_the_middle_of_it_the_leader_does_not_wait_lo
     load.go_on(200 * MS)
     load.network.cut(LINKS)
     load.go_on(STANDSTILL_TIMEOUTS * SETTINGS.node.raft.append_timeout_us)
-    load.go_on(200 * MS)  # a snapshot has to be taken first
+    load.go_on(5 * MS)  # the snapshot that is due then has to be taken first
     taken = load.snapshots_taken
     load.largest = 0
     load.go_on(SECOND)

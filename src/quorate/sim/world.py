@@ -1,8 +1,8 @@
 """One life of a whole cluster, drawn from one seed.
 
 First phase, safety: faults of all kinds while clients work. Second phase, liveness: the world
-heals, every server runs, and every call must end soon. Then what is there is compared with what
-the clients were told.
+heals, for a majority at first if the members stay the same, then for all, and every call must end
+soon. Then what is there is compared with what the clients were told.
 """
 
 import random
@@ -380,6 +380,8 @@ class World:
             assert server.node is not None
             if not server.has_applied_all:  # after a start it may have as little as all others
                 return f"node {server.id} has not applied its whole log"
+            if server.node.raft.durable_index < server.node.raft.last_index:
+                return f"node {server.id} has not synced its whole log"
             applied.add(server.node.state.last_applied)
             size = server.node.status().raft_state_bytes
             if bound != NEVER and size > 2 * bound + _LEAST_RAFT_STATE:
