@@ -66,6 +66,7 @@ class Cluster:
             dial=dial,
             scheduler=self.scheduler,
             rng=rng,
+            leisure=1,
             announce=lambda _what, _nodes, _until: None,
         )
         for server in self.servers:

@@ -173,7 +173,7 @@ class Table:
 
     def digest(self) -> bytes:
         """A checksum of the whole state, limit included; equal for equal tables."""
-        checksum = hashlib.blake2b(_encoder.encode(self._max_value_bytes), digest_size=16)
+        checksum = hashlib.sha256(_encoder.encode(self._max_value_bytes))
         for key in sorted(self._values):
             checksum.update(_encoder.encode((key, self._values.get(key))))
         return checksum.digest()

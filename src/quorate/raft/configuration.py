@@ -8,6 +8,7 @@ configuration keeps to that.
 
 import enum
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NewType
 
 import msgspec
@@ -57,7 +58,7 @@ class ConfigurationError(ValueError):
     """There is no such configuration; the text says what is wrong and what to do."""
 
 
-class Configuration(msgspec.Struct, frozen=True, array_like=True):
+class Configuration(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """The members of the cluster.
 
     Attributes:
@@ -74,7 +75,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     promoting: tuple[NodeId, ...] = ()
     removed: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many bytes it takes at most, encoded."""
         texts = [

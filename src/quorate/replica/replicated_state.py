@@ -199,7 +199,7 @@ class ReplicatedState(Generic[QueryT, ResultT]):
         """
         head = _Head(self._last_applied, self._last_applied_term, self._time_ms)
         parts = (head, self._sessions.digest(), self._machine.digest())
-        return hashlib.blake2b(_encoder.encode(parts), digest_size=16).digest()
+        return hashlib.sha256(_encoder.encode(parts)).digest()
 
     def _perform(self, operation: Operation) -> OperationResult:
         if isinstance(operation, Submission):

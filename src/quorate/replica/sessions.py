@@ -327,7 +327,7 @@ class SessionTable:
 
     def digest(self) -> bytes:
         """A checksum of the whole state, limits included; equal for equal tables."""
-        checksum = hashlib.blake2b(_encoder.encode(self._limits), digest_size=16)
+        checksum = hashlib.sha256(_encoder.encode(self._limits))
         for session in self._sessions.values():
             checksum.update(_encoder.encode(session))
         return checksum.digest()

@@ -74,6 +74,8 @@ def draw_server_settings(
         sync_us=rng.choice((200, 2_000, 10_000)),
         slow_sync=rng.choice((0.0, 0.002, 0.02)),
         segment_size=rng.choice((2_048, 16_384, 262_144)),
+        call_pause_us=patience * 100_000,
+        turn_us=patience * patience * 20,
     )
 
 
@@ -85,11 +87,11 @@ def draw_sending_factor(seed: int) -> int:
     return random.Random(f"sending factor of {seed}").choice((1, 1, 3, 8))
 
 
-def draw_client_settings(rng: random.Random, *, tempo: int) -> ClientSettings:
-    """What one client is like. It pauses `tempo` times as long as usual."""
+def draw_client_settings(rng: random.Random, *, leisure: int) -> ClientSettings:
+    """What one client is like, but for the `leisure` of `Life`."""
     return ClientSettings(
         reads=rng.choice((0.0, 0.1, 0.3, 0.6)),
-        pause_us=tempo * rng.choice((10_000, 30_000, 100_000)),
+        pause_us=leisure * rng.choice((10_000, 30_000, 100_000)),
         deadlines=rng.choice((0.0, 0.1, 0.5)),
         pipeline=rng.choice((5, 12)),
         clerk=ClerkSettings(

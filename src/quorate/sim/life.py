@@ -12,7 +12,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         seed: decides everything else.
         seconds: virtual ones, for which there is trouble.
         churn: an operator changes the members, servers say who they are, and disks are lost.
-        tempo: clients call, and trouble comes, so many times as seldom; and servers have more
+        tempo: trouble comes so many times as seldom; clients have more `leisure`, and servers more
             `patience` with each other.
         without: kinds of trouble (`faults.KINDS`) that are left out, and clients that do nothing.
             The rest happens as it would with them, as far as it does not depend on them.
@@ -31,6 +31,11 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         Most of what a quiet life costs is heartbeats.
         """
         return max(1, self.tempo // 3)
+
+    @property
+    def leisure(self) -> int:
+        """So many times as long as usual are the pauses that clients make."""
+        return max(1, self.tempo // 2)
 
     @property
     def command(self) -> str:
@@ -52,7 +57,7 @@ def drawn_life(
 ) -> Life:
     """The life of a seed in a swarm; what is not given is drawn from it."""
     rng = random.Random(f"life of {seed}")
-    drawn_churn, drawn_tempo = rng.random() < 0.5, rng.choice((6, 12, 18, 24))
+    drawn_churn, drawn_tempo = rng.random() < 0.5, rng.choice((12, 18, 24))
     return Life(
         seed=seed,
         seconds=seconds,

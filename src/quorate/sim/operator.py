@@ -55,6 +55,7 @@ class Operator:
         dial: calls a server.
         scheduler: virtual time.
         rng: for his wishes, and for his pauses.
+        leisure: that of `Life`; so many times 10 ms his pauses may have at least.
         announce: is told what he has done, and to whom.
 
     Attributes:
@@ -69,6 +70,7 @@ class Operator:
         dial: Dial,
         scheduler: Scheduler,
         rng: random.Random,
+        leisure: int,
         announce: Callable[[str, Sequence[NodeId], int | None], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -85,7 +87,7 @@ class Operator:
                 ("add", "add", "remove", "remove", "remove", "transfer"),
             )
         )
-        self._leisure_us = rng.choice((10_000, 100_000, 400_000))
+        self._pause_us = max(leisure * 10_000, rng.choice((10_000, 100_000, 400_000)))
         self._impatience = rng.choice((0.0, 0.3))
         self._wish: _Wish | None = None
         self._sent = False
@@ -125,7 +127,7 @@ class Operator:
     # ------------------------------------------------------------------ one exchange at a time
 
     def _pause(self) -> None:
-        self._scheduler.after(self._rng.randrange(1, self._leisure_us), self._ask)
+        self._scheduler.after(self._rng.randrange(1, self._pause_us), self._ask)
 
     def _ask(self) -> None:
         if self._is_content:

@@ -9,7 +9,6 @@ So nothing ever comes from a process to another one than it was meant for.
 Who is talked to is decided by production's own `refuse_reason`.
 """
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -22,9 +21,6 @@ from quorate.raft.messages import PeerMessage
 from quorate.sim.network import Network
 from quorate.sim.process import Process
 from quorate.wire.peer_hello import Hello, decode_hello, encode_hello, member_since, refuse_reason
-
-_PAUSE_US = 100_000
-"""The longest pause between two calls."""
 
 _Action = Callable[[], None]
 
@@ -79,7 +75,7 @@ class PeerLinks:
         listener: hears of messages and links.
         known: what is remembered of other servers.
         network: carries what is said.
-        rng: for the pauses between calls.
+        draw_pause: how long it waits before it calls again, in virtual microseconds.
         peer: gives the links of another server's present life, if it runs.
         process: this life.
         perform: does something that may have to do with the disk.
@@ -94,7 +90,7 @@ class PeerLinks:
         listener: Listener,
         known: KnownPeers,
         network: Network,
-        rng: random.Random,
+        draw_pause: Callable[[], int],
         peer: Callable[[NodeId], "PeerLinks | None"],
         process: Process,
         perform: Callable[[_Action], None],
@@ -106,7 +102,7 @@ class PeerLinks:
         self._listener = listener
         self._known = known
         self._network = network
-        self._rng = rng
+        self._draw_pause = draw_pause
         self._peer = peer
         self._process = process
         self._perform = perform
@@ -215,7 +211,7 @@ class PeerLinks:
         previous = self._attempts.pop(node, None)
         if previous is not None:
             previous.break_off()
-        self._do_after(self._rng.randrange(1, _PAUSE_US), partial(self._call, node))
+        self._do_after(self._draw_pause(), partial(self._call, node))
         called = self._peer(node)
         if called is None:
             return
@@ -246,7 +242,7 @@ class PeerLinks:
         if self._outgoing.get(node) is connection:
             del self._outgoing[node]
             self._listener.link_changed(node, up=False)
-            self._do_after(self._rng.randrange(1, _PAUSE_US), partial(self._call, node))
+            self._do_after(self._draw_pause(), partial(self._call, node))
 
     # ------------------------------------------------------------------ as the one who is called
 

@@ -35,8 +35,6 @@ from quorate.storage.store import Store
 from quorate.wire.peer_hello import Hello
 
 _CLUSTER = "simulated"
-TURN_US = 20
-"""How long a server takes to react: what arrives within it is handled together."""
 GATHERING = 0.1
 """The chance that in a turn what clients want waits for the next, as if others were sending."""
 
@@ -49,12 +47,16 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         sync_us: the longest usual time of a sync.
         slow_sync: the probability that a sync takes up to 100 times as long.
         segment_size: of its log, in bytes; small ones are left soon.
+        call_pause_us: the longest pause between two calls to a server that does not answer.
+        turn_us: how long it takes to react: what arrives within it is handled together.
     """
 
     node: NodeSettings
     sync_us: int
     slow_sync: float
     segment_size: int
+    call_pause_us: int = 100_000
+    turn_us: int = 20
 
 
 class SimulatedServer:
@@ -258,7 +260,7 @@ class SimulatedServer:
             listener=self,
             known=self._store,
             network=self._network,
-            rng=self._rng,
+            draw_pause=partial(self._rng.randrange, 1, self._settings.call_pause_us),
             peer=lambda node: self._peer(node)._links,  # noqa: SLF001  # of the same class
             process=self._process,
             perform=self._do,
@@ -523,7 +525,7 @@ class SimulatedServer:
     def _schedule_turn(self) -> None:
         if not self._turn_is_due:
             self._turn_is_due = True
-            self._process.after(TURN_US, partial(self._at_disk, self._turn))
+            self._process.after(self._settings.turn_us, partial(self._at_disk, self._turn))
 
     def _turn(self) -> None:
         assert self.node is not None

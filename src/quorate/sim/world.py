@@ -203,6 +203,7 @@ class World:
             dial=self._dial,
             scheduler=self._scheduler,
             rng=random.Random(self._churn_rng.getrandbits(64)),
+            leisure=self._life.leisure,
             announce=self._announce,
         )
         self._clients[_OPERATOR] = operator
@@ -233,16 +234,16 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=draw_client_settings(self._rng, tempo=self._life.tempo),
+                settings=draw_client_settings(self._rng, leisure=self._life.leisure),
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
         }
         for number in range(2):
-            settings = draw_client_settings(self._rng, tempo=self._life.tempo)
+            settings = draw_client_settings(self._rng, leisure=self._life.leisure)
             name = b"plain-%d%b" % (number, suffix)
             clients[f"plain-{number}"] = self._plain_client(name, addresses, settings)
-        reader = reader_settings(tempo=self._life.tempo)
+        reader = reader_settings(leisure=self._life.leisure)
         for number, address in enumerate(addresses):
             name = b"reader-%d" % number
             clients[f"reader-{number}"] = self._plain_client(name, [address], reader)
