@@ -66,7 +66,7 @@ class Cluster:
             dial=dial,
             scheduler=self.scheduler,
             rng=rng,
-            leisure=1,
+            leisure_us=0,
             announce=lambda _what, _nodes, _until: None,
         )
         for server in self.servers:

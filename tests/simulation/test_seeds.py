@@ -61,10 +61,11 @@ def live(first_seed: int, seeds: int, *, churn: bool = False) -> Counter[str]:
     for seed in range(first_seed, first_seed + seeds):
         life = Life(seed=seed, seconds=SECONDS, churn=churn)
         print(f"live it again with: {life.command}")
-        report = World(life).run()
+        world = World(life)
+        report = world.run()
         counts.update(acknowledged=report.acknowledged, reads=report.reads)
         counts.update(unknown=report.unknown, leaders=report.leaders)
-        counts.update(faults=sum(report.faults.values()))
+        counts.update(faults=sum(world.faults.values()))
         counts.update(snapshots=report.happened.get("snapshots taken", 0))
         counts.update(restored=report.happened.get("states restored", 0))
         counts.update(changes=report.changes, refused=report.happened.get("servers refused", 0))

@@ -51,10 +51,10 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     clerk: ClerkSettings
 
 
-def reader_settings(*, leisure: int) -> ClientSettings:
+def reader_settings(*, leisure_us: int) -> ClientSettings:
     """A plain client that only reads, at a leisurely pace."""
     return ClientSettings(
-        reads=1.0, pause_us=100_000 * leisure, deadlines=0.0, pipeline=12, clerk=ClerkSettings()
+        reads=1.0, pause_us=100_000 + leisure_us, deadlines=0.0, pipeline=12, clerk=ClerkSettings()
     )
 
 

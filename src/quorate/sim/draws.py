@@ -87,11 +87,11 @@ def draw_sending_factor(seed: int) -> int:
     return random.Random(f"sending factor of {seed}").choice((1, 1, 3, 8))
 
 
-def draw_client_settings(rng: random.Random, *, leisure: int) -> ClientSettings:
-    """What one client is like, but for the `leisure` of `Life`."""
+def draw_client_settings(rng: random.Random, *, leisure_us: int) -> ClientSettings:
+    """What one client is like; `leisure_us` is that of `Life`."""
     return ClientSettings(
         reads=rng.choice((0.0, 0.1, 0.3, 0.6)),
-        pause_us=leisure * rng.choice((10_000, 30_000, 100_000)),
+        pause_us=leisure_us + rng.choice((10_000, 30_000, 100_000)),
         deadlines=rng.choice((0.0, 0.1, 0.5)),
         pipeline=rng.choice((5, 12)),
         clerk=ClerkSettings(

@@ -12,8 +12,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         seed: decides everything else.
         seconds: virtual ones, for which there is trouble.
         churn: an operator changes the members, servers say who they are, and disks are lost.
-        tempo: trouble comes so many times as seldom; clients have more `leisure`, and servers more
-            `patience` with each other.
+        tempo: trouble comes so many times as seldom; clients have more `leisure_us`, and servers
+            more `patience` with each other.
         without: kinds of trouble (`faults.KINDS`) that are left out, and clients that do nothing.
             The rest happens as it would with them, as far as it does not depend on them.
     """
@@ -33,9 +33,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, self.tempo // 3)
 
     @property
-    def leisure(self) -> int:
-        """So many times as long as usual are the pauses that clients make."""
-        return max(1, self.tempo // 2)
+    def leisure_us(self) -> int:
+        """So much longer than usual are the longest pauses that clients make."""
+        return 45_000 * (self.tempo - 1)
 
     @property
     def command(self) -> str:

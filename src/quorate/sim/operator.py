@@ -55,7 +55,7 @@ class Operator:
         dial: calls a server.
         scheduler: virtual time.
         rng: for his wishes, and for his pauses.
-        leisure: that of `Life`; so many times 10 ms his pauses may have at least.
+        leisure_us: that of `Life`.
         announce: is told what he has done, and to whom.
 
     Attributes:
@@ -70,7 +70,7 @@ class Operator:
         dial: Dial,
         scheduler: Scheduler,
         rng: random.Random,
-        leisure: int,
+        leisure_us: int,
         announce: Callable[[str, Sequence[NodeId], int | None], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class Operator:
                 ("add", "add", "remove", "remove", "remove", "transfer"),
             )
         )
-        self._pause_us = max(leisure * 10_000, rng.choice((10_000, 100_000, 400_000)))
+        self._pause_us = leisure_us + rng.choice((10_000, 100_000, 400_000))
         self._impatience = rng.choice((0.0, 0.3))
         self._wish: _Wish | None = None
         self._sent = False

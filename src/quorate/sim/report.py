@@ -19,7 +19,6 @@ class Report(msgspec.Struct, frozen=True):
         leaders: terms with a leader.
         committed: entries committed.
         messages: messages sent between servers.
-        faults: how often each kind of fault happened.
         happened: what they led to, and how often.
         trace: a number that two lives only share if everything in them was the same.
     """
@@ -36,6 +35,5 @@ class Report(msgspec.Struct, frozen=True):
     leaders: int
     committed: int
     messages: int
-    faults: dict[str, int]
     happened: dict[str, int]
     trace: int

@@ -203,7 +203,7 @@ class World:
             dial=self._dial,
             scheduler=self._scheduler,
             rng=random.Random(self._churn_rng.getrandbits(64)),
-            leisure=self._life.leisure,
+            leisure_us=self._life.leisure_us,
             announce=self._announce,
         )
         self._clients[_OPERATOR] = operator
@@ -234,16 +234,16 @@ class World:
                 scheduler=self._scheduler,
                 history=self._history,
                 rng=self._fork(),
-                settings=draw_client_settings(self._rng, leisure=self._life.leisure),
+                settings=draw_client_settings(self._rng, leisure_us=self._life.leisure_us),
                 calls=calls,
             )
             for number, calls in enumerate((1, 1, 4))
         }
         for number in range(2):
-            settings = draw_client_settings(self._rng, leisure=self._life.leisure)
+            settings = draw_client_settings(self._rng, leisure_us=self._life.leisure_us)
             name = b"plain-%d%b" % (number, suffix)
             clients[f"plain-{number}"] = self._plain_client(name, addresses, settings)
-        reader = reader_settings(leisure=self._life.leisure)
+        reader = reader_settings(leisure_us=self._life.leisure_us)
         for number, address in enumerate(addresses):
             name = b"reader-%d" % number
             clients[f"reader-{number}"] = self._plain_client(name, [address], reader)
@@ -432,7 +432,6 @@ class World:
             leaders=self._invariants.leaders,
             committed=self._invariants.committed,
             messages=self._network.sent,
-            faults=self.faults,
             happened=dict(sorted(happened.items())),
             trace=self._trace.checksum,
         )

@@ -37,7 +37,7 @@ _SHRUNK = 3
 @click.option(
     "--tempo",
     type=click.IntRange(min=1),
-    help="So many times as seldom trouble comes; clients and servers are slower too.  [default: as the seed says]",
+    help="So many times as seldom trouble comes; all else is slower.  [default: as the seed says]",
 )
 @click.option(
     "--without", multiple=True, metavar="NAME", help="A kind of trouble, or a client, to leave out."
