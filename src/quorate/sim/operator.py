@@ -3,7 +3,8 @@
 He asks a server for its status and goes on to the leader that it names, has one wish at a time, and
 sends `QUORATE.MEMBER` commands until the status shows that the wish has come true, or until he has
 had enough. Servers that he adds he starts with empty disks; one whose disk was lost he removes, and
-adds it again when that is committed. He never destroys data that the cluster may need.
+adds it again when that is committed. He never destroys data that the cluster may need: by chance he
+removes nobody while a voter's snapshot rots, which nobody can know, since it may be the last one.
 """
 
 import random
@@ -238,7 +239,7 @@ class Operator:
                     return self._add(wish, status)
                 if wish.kind == "add" and not member.votes and not member.is_promoting:
                     return ("PROMOTE", member.id)
-            case "remove" if member is not None:
+            case "remove" if member is not None and not self._has_rotten(members):
                 voters = [other for other in members.values() if other.votes]
                 if len(voters) > 1 or not member.votes:
                     return self._remove(member)
@@ -250,6 +251,14 @@ class Operator:
             case _:
                 pass
         return None
+
+    def _has_rotten(self, members: dict[NodeId, MemberStatus]) -> bool:
+        """Whether the snapshot of some voter is damaged, known to it or not."""
+        return any(
+            self._servers[node].lacks_its_snapshot
+            for node, member in members.items()
+            if member.votes
+        )
 
     def _has_come_true(self, wish: _Wish, members: dict[NodeId, MemberStatus]) -> bool:
         member = None if wish.node is None else members.get(wish.node)
