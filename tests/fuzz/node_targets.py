@@ -32,6 +32,7 @@ from quorate.raft.messages import (
     PreVote,
     ReadIndexAnswer,
     RequestVote,
+    RequestVoteAnswer,
     SnapshotNeeded,
     TimeoutNow,
 )
@@ -49,7 +50,22 @@ BROKEN_RAFT = (
 """How a server ends, on purpose, that has been told by a leader what no leader can say."""
 
 OF_LEADERS = (AppendEntries, InstallSnapshot, ReadIndexAnswer, ForwardAnswer)
-"""What a server believes because a leader says so. All else may be any nonsense."""
+"""What a server believes because a leader says so."""
+
+
+def is_believed(message: PeerMessage) -> bool:
+    """Whether a server acts on it: a leader's word, a vote, an entry on a disk.
+
+    All else may be any nonsense.
+    """
+    match message:
+        case RequestVoteAnswer():
+            return message.vote_granted
+        case AppendEntriesAnswer():
+            return message.success
+        case _:
+            return isinstance(message, OF_LEADERS)
+
 
 MADE_UP: tuple[PeerMessage, ...] = (
     PreVote(1, 1, 1, 1),
@@ -180,8 +196,8 @@ class HostilePeer:
         self._choices = choices
         self.me = choices.pick(tuple(cluster.servers))
         self.others = [server for server in cluster.up if server.me != self.me]
-        self.poses_as_leader = False
-        """Whether it has said something that only a leader may."""
+        self.may_lie = choices.below(2) == 1
+        """Whether it says what is believed, too."""
         self._seen: list[PeerMessage] = []
         cluster.loses = self._listen
 
@@ -201,9 +217,8 @@ class HostilePeer:
             to.link_changed(self.me, up=False)
             to.link_changed(self.me, up=True)
             return
-        if message.term > LAST_TERM:
+        if message.term > LAST_TERM or (is_believed(message) and not self.may_lie):
             return
-        self.poses_as_leader |= isinstance(message, OF_LEADERS)
         to.receive(Packet(self.me, to.me, message))
 
     def _message(self) -> bytes:
@@ -238,8 +253,8 @@ class HostilePeer:
 def peer(data: bytes) -> None:
     """One server of three sends the others anything that their codec lets pass.
 
-    They go on serving without it, whatever it was, as long as it did not pose as their leader; and
-    if it did they may stop, but in no other way than those of `BROKEN_RAFT`.
+    They go on serving without it, whatever it was, as long as nothing of it is believed; and if it
+    was they may stop, but in no other way than those of `BROKEN_RAFT`.
     """
     choices = Choices(data)
     cluster = Cluster(3)
@@ -253,10 +268,10 @@ def peer(data: bytes) -> None:
                 break
             take_step(cluster, hostile, clients, choices)
     except AssertionError as error:
-        if any(text in str(error) for text in BROKEN_RAFT):
+        if hostile.may_lie and any(text in str(error) for text in BROKEN_RAFT):
             return
         raise
-    if not hostile.poses_as_leader:
+    if not hostile.may_lie:
         for server in hostile.others:
             server.disk.is_stalled = False
         cluster.isolate(hostile.me)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 from tests.fuzz import disk_targets, node_targets, wire_targets
 from tests.fuzz.wire_targets import MINE, THEIRS
+from tests.node.conftest import Cluster
 
 from quorate.codec.peer import encode_message
-from quorate.raft.configuration import configuration_of
+from quorate.raft.configuration import NodeId, configuration_of
 from quorate.raft.entry import Entry, EntryKind
 from quorate.raft.messages import (
     AppendEntries,
@@ -77,6 +79,7 @@ MESSAGES = tuple(
         Forward(10, 2, b"batch"),
     )
 )
+STATUS = msgspec.json.encode(Cluster(1).servers[NodeId(1)].node.status())
 CALLS = (
     PeerConnection(THEIRS).greet() + encode_frame(FrameKind.MESSAGE, MESSAGES[0]),
     PeerConnection(MINE).greet(),
@@ -87,6 +90,7 @@ CALLS = (
 TARGETS = {
     "requests": Target(wire_targets.requests, REQUESTS),
     "replies": Target(wire_targets.replies, REPLIES),
+    "status": Target(wire_targets.status, (STATUS,)),
     "stranger": Target(wire_targets.stranger, CALLS),
     "link": Target(wire_targets.link),
     "messages": Target(wire_targets.messages, MESSAGES),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 
 import pytest
@@ -17,10 +18,17 @@ EXAMPLES = {"client": 60, "forwarded": 40, "peer": 30, "cluster_file": 60, "conf
 """How many of the slow ones are tried by day, when Hypothesis tries a hundred of anything."""
 OF_THE_OTHERS = 100
 
+PROCESSOR_S = 2.0
+"""More than any input of a few hundred bytes may take, or a large one that is no node's."""
+PROCESSOR_OF_NODES_S = 20.0
+"""The same, for targets in which whole nodes live on for minutes."""
+
 MEMORY_BYTES = 512 * 1024
 """More than any input of a few hundred bytes may make a parser take."""
 
 FOUND = [
+    ("status", b'{"id":1,"role":"\xff"'),
+    ("status", b'{"x":' + b"[" * 5000),
     ("cluster_file", b'{"cluster_id":"\xff"'),
     ("config_file", b"id = " + b"1" * 5000),
     ("config_file", b"id = " + b"[" * 5000),
@@ -39,6 +47,13 @@ def inputs_for(target: Target) -> st.SearchStrategy[bytes]:
     return anything | seed | edited | joined
 
 
+def run_in_time(name: str, data: bytes) -> None:
+    begun = time.process_time()
+    TARGETS[name].run(data)
+    bound = PROCESSOR_OF_NODES_S if name in {"client", "forwarded", "peer"} else PROCESSOR_S
+    assert time.process_time() - begun < bound
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_from_outside_does_harm(name: str) -> None:
     target = TARGETS[name]
@@ -49,14 +64,14 @@ def test_nothing_from_outside_does_harm(name: str) -> None:
     )
     @given(inputs_for(target))
     def tried(data: bytes) -> None:
-        target.run(data)
+        run_in_time(name, data)
 
     tried()
 
 
 @pytest.mark.parametrize(("name", "data"), FOUND, ids=lambda value: repr(value)[:20])
 def test_what_was_found_once(name: str, data: bytes) -> None:
-    TARGETS[name].run(data)
+    run_in_time(name, data)
 
 
 HUGE = {
@@ -78,6 +93,10 @@ HUGE = {
         TARGETS["stranger"].seeds[0][:8] + b"\xff\xff\xff\xff\0\0\0\0\x01",
         TARGETS["stranger"].seeds[0] + b"\xff\xff\xff\xff\0\0\0\0\x03",
     ],
+    "status": [
+        b'{"x":' * 20_000,
+        b'{"id":' + b"1" * 60_000,
+    ],
     "messages": [
         b"\x97\x05\x01\x01\x01\x01\x01\xdd\xff\xff\xff\xff",
         b"\x94\x09\x01\x01\xc6\xff\xff\xff\xff",
@@ -90,6 +109,7 @@ HUGE = {
 @pytest.mark.parametrize("name", HUGE)
 def test_what_is_announced_takes_no_memory_before_it_comes(name: str) -> None:
     for data in HUGE[name]:
+        run_in_time(name, data)
         tracemalloc.start()
         try:
             TARGETS[name].run(data)

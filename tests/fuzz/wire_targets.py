@@ -11,13 +11,15 @@ from tests.fuzz.choices import Choices
 
 from quorate.codec.errors import DecodeError
 from quorate.codec.peer import decode_message, encode_message
+from quorate.node.status import NodeStatus
 from quorate.raft.configuration import Membership, NodeId, configuration_of
 from quorate.raft.messages import PeerMessage
+from quorate.runtime.ask import decoded_status
 from quorate.wire.errors import PeerProtocolError, ProtocolError
 from quorate.wire.peer_frame import FrameKind, encode_frame
 from quorate.wire.peer_hello import Hello, encode_hello, refuse_reason
 from quorate.wire.peer_link import MAGIC, PeerConnection
-from quorate.wire.resp_client import ReplyLimits, ReplyParser
+from quorate.wire.resp_client import ReceivedReply, ReplyLimits, ReplyParser
 from quorate.wire.resp_guard import RequestLimits
 from quorate.wire.resp_parser import RequestParser
 
@@ -57,7 +59,8 @@ def requests(data: bytes) -> None:
         assert parser.kept_bytes <= REQUEST_LIMITS.max_request_bytes
         assert fault is None or not parser.kept_bytes
     for request in found:
-        assert request
+        assert 0 < len(request) <= REQUEST_LIMITS.max_arguments
+        assert max(map(len, request)) <= REQUEST_LIMITS.max_bulk_bytes
         assert sum(map(len, request)) <= REQUEST_LIMITS.max_request_bytes
     assert (found, fault) == _at_once(RequestParser(REQUEST_LIMITS).receive, data)
 
@@ -65,16 +68,22 @@ def requests(data: bytes) -> None:
 def replies(data: bytes) -> None:
     """The same of a server's bytes, for which a client waits; the last ones may be lost."""
     parser = ReplyParser(REPLY_LIMITS)
-    count = 0
+    found: list[ReceivedReply] = []
     fault = None
     for piece in pieces_of(data):
         try:
-            count += len(parser.receive(piece))
+            found += parser.receive(piece)
         except ProtocolError as error:
             fault = str(error)
     at_once, fault_at_once = _at_once(ReplyParser(REPLY_LIMITS).receive, data)
     assert fault == fault_at_once
-    assert count == len(at_once) or fault is not None
+    assert found == at_once or fault is not None
+
+
+def status(data: bytes) -> None:
+    """What a server, or who is taken for one, says of itself: understood, or it says nothing."""
+    understood = decoded_status(data)
+    assert understood is None or isinstance(understood, NodeStatus)
 
 
 def _at_once(

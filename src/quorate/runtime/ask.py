@@ -63,9 +63,14 @@ async def ask_status(server: str, *, timeout_s: float) -> NodeStatus | None:
         reply = await ask(server, b"QUORATE.STATUS", timeout_s=timeout_s)
     except NoAnswerError:
         return None
+    return decoded_status(reply) if isinstance(reply, bytes) else None
+
+
+def decoded_status(reply: bytes) -> NodeStatus | None:
+    """What an answer to `QUORATE.STATUS` says; None if it is none."""
     try:
-        return _decode_status(reply) if isinstance(reply, bytes) else None
-    except msgspec.DecodeError:
+        return _decode_status(reply)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
