@@ -16,6 +16,7 @@ from quorate.raft.ready import LogWrite
 from quorate.raft.remote import RemoteCalls
 from quorate.raft.snapshot_transfer import SnapshotTransfer
 from quorate.replica.replica import Replica
+from quorate.replica.replicated_state import ReplicatedState
 from quorate.storage.errors import DiskFullError
 from quorate.storage.memory_disk import MemoryFile
 from quorate.storage.wal import WriteAheadLog
@@ -130,6 +131,13 @@ def a_snapshot_says_that_one_entry_less_was_applied(patches: pytest.MonkeyPatch)
 
 
 # ---------------------------------------------------------------------- snapshots on their way
+
+
+def a_state_of_which_some_was_read_is_put_in_place(patches: pytest.MonkeyPatch) -> None:
+    """A node that has read a part of its snapshot serves that."""
+    patches.setattr(
+        ReplicatedState, "is_restored", property(lambda self: self._sections > 0, None, None)
+    )
 
 
 def a_piece_that_is_not_answered_is_waited_for(patches: pytest.MonkeyPatch) -> None:

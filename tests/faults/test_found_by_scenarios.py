@@ -74,6 +74,7 @@ crash = partial(
 )
 crash_with_snapshots = partial(crash.func, test_failover.EVERY_ENTRY)
 loading = test_snapshot_load.test_a_node_that_dies_while_it_gets_a_snapshot_is_brought_up
+reading = test_snapshot_load.test_a_node_that_dies_while_it_reads_a_snapshot_is_brought_up
 full = partial(
     test_full_disk.test_a_node_whose_disk_was_full_comes_back_with_all_data, victim_leads=True
 )
@@ -105,6 +106,7 @@ BUGS: list[tuple[Plant, str, Callable[[], None]]] = [
     (plants.a_piece_that_is_not_answered_is_waited_for, APART, loading),
     (plants.a_leader_goes_on_with_the_next_piece_whatever_the_follower_has, APART, loading),
     (snapshot_plants.a_snapshot_counts_before_it_is_synced, FORGOTTEN, loading),
+    (plants.a_state_of_which_some_was_read_is_put_in_place, "different states", reading),
     (plants.what_does_not_fit_is_taken_for_written, "is_up", full),
     (plants.term_and_vote_are_two_records, FORGOTTEN, torn),
     (raft_plants.the_vote_is_not_persisted, "a torn vote", torn),

@@ -209,7 +209,7 @@ def test_a_wiped_node_stays_out_and_says_why(start_cluster: StartCluster) -> Non
         watch_until = time.perf_counter() + 2
         while time.perf_counter() < watch_until:
             with cluster.connect(others[0]) as client:
-                assert client.call("APPEND", "k", "v") != b""
+                assert isinstance(client.call("APPEND", "k", "v"), int)
         status = cluster.status(wiped)
         assert (status.leader, status.last_index, status.role) == (None, 0, "pre-candidate")
         assert process.poll() is None

@@ -16,7 +16,8 @@ AWAY = 20 * TIMEOUT
 def writes_are_served(cluster: Cluster, *at: SimulatedServer, within_us: int = SECOND) -> None:
     """Each of these servers acknowledges a write in time."""
     for server in at:
-        assert cluster.ask(server, "APPEND", "k", "x", within_us=within_us) is not None
+        reply = cluster.ask(server, "APPEND", "k", "x", within_us=within_us)
+        assert isinstance(reply, int), reply
 
 
 # ---------------------------------------------------------------------- 1: a leader is deposed

@@ -55,6 +55,14 @@ class Story:
         self._pieces_before = follower.happened["pieces of snapshots received"]
         cluster.network.heal()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it has read some of a snapshot, and not all."""
+        node = self.follower.node
+        assert node is not None
+        progress = node.status().snapshot_restoring
+        return progress is not None and progress.offset > 0
+
     def check_brought_up(self) -> None:
         self.cluster.agree(within_us=BROUGHT_UP_WITHIN)
         for number in range(PIECES):
@@ -84,11 +92,14 @@ def test_a_node_that_dies_while_it_gets_a_snapshot_is_brought_up() -> None:
 
 def test_a_node_that_dies_while_it_reads_a_snapshot_is_brought_up() -> None:
     story = Story()
-    for moment in range(0, 2 * MS, 200):
+    hits = 0
+    for moment, power in product(range(0, 2 * MS, 200), (False, True)):
         story.leave_behind()
         story.await_piece(PIECES)
         for _ in range(2):  # while it reads what has come, and while it reads it at its next start
             story.cluster.run(moment)
-            story.follower.kill(power=False)
+            hits += story.is_reading
+            story.follower.kill(power=power)
             story.follower.start()
         story.check_brought_up()
+    assert hits >= 3, "it is to be hit while it reads"
