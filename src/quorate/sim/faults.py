@@ -151,12 +151,14 @@ class Faults:
             server.correct_clock()
         self.revive_all()
 
-    def do_without(self, some: Sequence[SimulatedServer], *, how: str) -> None:
+    def do_without(self, some: Sequence[SimulatedServer], *, how: str, delay_us: int) -> None:
         """Some servers are of no use from now on, until all is healed again.
 
         Args:
             some: which.
             how: `dead`, `cut off`, or `slow`: for what is written, and on the way to the others.
+            delay_us: so much longer that way takes then. It goes in both directions, and one of
+                them may lead, and go on to: commands have to have the time for it.
         """
         names = {server.id for server in some}
         links = links_between(names, {server.id for server in self._servers} - names)
@@ -168,7 +170,7 @@ class Faults:
             case "cut off":
                 self._network.cut(links)
             case _:
-                self._network.slow_down(links, self._election_timeout_us)
+                self._network.slow_down(links, delay_us)
                 for server in some:
                     server.stall_disk(_STALL_US)
 
