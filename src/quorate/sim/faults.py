@@ -23,6 +23,9 @@ from quorate.sim.troubles import Announce, Kind, Troubles, name_of
 
 _STALL_US = 3_000_000
 """So long the disks of slow servers do nothing, when a majority has to do without them."""
+_SLOW_US = 20_000
+"""So much longer the way to and from them takes then. One of them may lead, and then goes on to: if
+it may send one entry at a time only, and hears of it no sooner, that is all that gets done."""
 _OPERATIONS_OF_A_START = 16
 """A start changes the disk about so many times."""
 
@@ -151,14 +154,12 @@ class Faults:
             server.correct_clock()
         self.revive_all()
 
-    def do_without(self, some: Sequence[SimulatedServer], *, how: str, delay_us: int) -> None:
+    def do_without(self, some: Sequence[SimulatedServer], *, how: str) -> None:
         """Some servers are of no use from now on, until all is healed again.
 
         Args:
             some: which.
             how: `dead`, `cut off`, or `slow`: for what is written, and on the way to the others.
-            delay_us: so much longer that way takes then. It goes in both directions, and one of
-                them may lead, and go on to: commands have to have the time for it.
         """
         names = {server.id for server in some}
         links = links_between(names, {server.id for server in self._servers} - names)
@@ -170,7 +171,7 @@ class Faults:
             case "cut off":
                 self._network.cut(links)
             case _:
-                self._network.slow_down(links, delay_us)
+                self._network.slow_down(links, _SLOW_US)
                 for server in some:
                     server.stall_disk(_STALL_US)
 

@@ -323,11 +323,7 @@ class World:
         rng = random.Random(f"minority of {self._life.seed}")
         whole = [server for server in self._running if not server.lacks_its_snapshot]
         some = rng.sample(whole, rng.randint(0, most)) if most > 0 else []
-        node = self._server_settings.node
-        delay_us = min(node.raft.election_timeout_us, node.limits.command_timeout_us // 4)
-        self._faults.do_without(
-            some, how=rng.choice(("dead", "cut off", "slow")), delay_us=delay_us
-        )
+        self._faults.do_without(some, how=rng.choice(("dead", "cut off", "slow")))
         prober = self._newcomer(rng)
         prober.start()
         prober.stop()
