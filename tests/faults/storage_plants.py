@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from quorate.cli.torture.obedient_disk import ObedientDisk, ObedientFile
 from quorate.codec.log import SegmentHeader
 from quorate.storage import frames, identity, recovery, segments, wal
 from quorate.storage.errors import DiskFailedError, DiskFullError
@@ -73,6 +74,18 @@ def a_failed_sync_is_tried_again(patches: pytest.MonkeyPatch) -> None:
             sync(self)
 
     patches.setattr(Segment, "sync", persistent)
+
+
+def failed_syncs_are_ignored(patches: pytest.MonkeyPatch) -> None:
+    """Of the disk of a torture."""
+    sync = ObedientFile.sync
+
+    def careless(self: ObedientFile) -> None:
+        with contextlib.suppress(DiskFailedError):
+            sync(self)
+
+    patches.setattr(ObedientFile, "sync", careless)
+    patches.setattr(ObedientDisk, "sync_directory", lambda _self: None)
 
 
 def what_is_recovered_is_not_made_durable(patches: pytest.MonkeyPatch) -> None:

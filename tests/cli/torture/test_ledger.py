@@ -3,7 +3,7 @@
 import random
 
 from quorate.checker import Kind, Operation
-from quorate.cli.torture.ledger import CALLS_PER_KEY, SLOTS, Call, Fate, Ledger
+from quorate.cli.torture.ledger import CALLS_PER_KEY, SLOTS, Call, Ending, Fate, Ledger
 
 
 def begin_write(ledger: Ledger, client: str = "A", *, sendings: tuple[int, ...] = (1,)) -> Call:
@@ -98,3 +98,17 @@ def test_registers_alone_are_put_and_deleted() -> None:
     kinds = {(c.history.is_register, c.kind) for c in (ledger.begin("A", 0) for _ in range(2000))}
     assert {kind for is_register, kind in kinds if not is_register} == {Kind.GET, Kind.APPEND}
     assert {kind for is_register, kind in kinds if is_register} == set(Kind)
+
+
+def test_who_was_served_since_some_time_had_a_write_that_began_then_acknowledged() -> None:
+    ledger = new_ledger()
+    ledger.endings += [
+        Ending("early-1", 20, 15, Kind.APPEND, Fate.ACKNOWLEDGED),
+        Ending("AsyncClerk-1.4", 30, 20, Kind.PUT, Fate.ACKNOWLEDGED),
+        Ending("redis-py-2", 40, 1, Kind.APPEND, Fate.UNKNOWN),
+        Ending("redis-py-3", 40, 1, Kind.GET, Fate.ACKNOWLEDGED),
+        Ending("Clerk-2", 50, 39, Kind.DELETE, Fate.ACKNOWLEDGED),
+    ]
+    assert ledger.writers_since(10) == {"AsyncClerk-1", "Clerk-2"}
+    assert ledger.writers_since(11) == {"Clerk-2"}
+    assert ledger.writers_since(60) == set()

@@ -1,5 +1,6 @@
 """A disk that fails when it is told to. What it does otherwise is in the conformance suite."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
@@ -32,6 +33,42 @@ def test_orders_hold_until_others_are_given_in_each_life(tmp_path: Path, book: O
         book.give(orders)
         assert book.orders == orders
         assert OrderBook(tmp_path / "data").orders == orders
+
+
+def test_what_is_not_synced_is_lost_with_the_process(tmp_path: Path, disk: ObedientDisk) -> None:
+    def found() -> bytes:
+        with DirectoryDisk(tmp_path / "elsewhere", create=True) as other:
+            shutil.copy(tmp_path / "data" / "b", tmp_path / "elsewhere" / "b")
+            return other.open("b").read_all()
+
+    file = disk.create("a")
+    file.write_at(0, b"synced")
+    disk.rename("a", "b")
+    assert found() == b""
+    disk.open("b").sync()
+    assert found() == b"synced"
+    file.write_at(3, b"not yet")
+    assert (file.read_all(), disk.open("b").read_at(3, 3)) == (b"synnot yet", b"not")
+    assert (file.size, found()) == (10, b"synced")
+    file.close()
+
+
+def test_a_strike_is_noted_until_it_is_forgotten(disk: ObedientDisk, book: OrderBook) -> None:
+    file = disk.create("a")
+    file.write_at(0, b"x")
+    assert not book.has_struck
+    book.give(Orders(room=Room.NONE))
+    with pytest.raises(DiskFullError):
+        file.write_at(0, b"y")
+    assert book.has_struck
+    book.give(Orders(syncs_fail=True))
+    assert not book.has_struck
+    with pytest.raises(DiskFailedError):
+        file.sync()
+    assert book.has_struck
+    book.forget_strike()
+    assert not book.has_struck
+    file.close()
 
 
 def test_a_sync_fails_as_long_as_it_is_to(disk: ObedientDisk, book: OrderBook) -> None:

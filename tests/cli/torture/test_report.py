@@ -95,7 +95,7 @@ def test_the_report_tells_what_happened_and_that_all_is_well(findings: Findings)
         r"redis-py +171 acknowledged: p50 3\.0 ms, p99 3 ms, longest 3 ms",
         r"longest time without an acknowledged write: 3\.10 s",
         r"did not get to run: 0\.25 s",
-        r"node 1 held 40\.0 MiB of memory and 30 open files",
+        r"node 1 held at most 40\.0 MiB of memory and 30 open files",
         r"pause +2 +2\.0 s +0\.10 s +0\.10 s",
         r" 0  lost",
         r"PASSED: linearizable",

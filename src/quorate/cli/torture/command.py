@@ -54,6 +54,8 @@ def torture(
     """
     if importlib.util.find_spec("redis") is None:
         raise CommandFailure("some of the clients are redis-py: `pip install redis` first")
+    if page is not None:
+        page.touch()  # if that cannot be, better now than after all the work
     # Only now, for redis-py need not be there for any other command.
     from quorate.cli.torture.findings import Findings, Plan  # noqa: PLC0415
     from quorate.cli.torture.page import render  # noqa: PLC0415

@@ -113,6 +113,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         """How many calls were acknowledged."""
         return self.fates[Fate.ACKNOWLEDGED]
 
+    @property
+    def writes(self) -> int:
+        """How many of those were writes."""
+        return self.acknowledged - self.reads
+
 
 def figures_of(endings: Sequence[Ending], marks: Sequence[Mark], begun: int, ended: int) -> Figures:
     """The figures of what happened between two times (microseconds)."""

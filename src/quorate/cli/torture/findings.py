@@ -17,7 +17,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: for how long faults are inflicted.
         nodes: how many servers there are.
-        seed: decides which faults, upon whom, and what clients want; not how it ends.
+        seed: decides which kinds of faults there are, and in which order; upon whom they come
+            depends on the moment too.
         directory: where everything is kept.
         program: what each server runs.
     """
@@ -61,4 +62,4 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the cluster has kept all its promises, and something was shown by that."""
         is_bounded = all(holdings.is_bounded for holdings in self.holdings)
         is_clean = self.judgement.is_clean and not self.troubles and is_bounded
-        return is_clean and self.figures.acknowledged > 0
+        return is_clean and self.figures.writes > 0

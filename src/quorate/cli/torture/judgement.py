@@ -6,7 +6,7 @@ the keys that were only appended to, since such counts say what is wrong: each e
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -114,17 +114,15 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def judge(
     histories: Sequence[KeyHistory],
     reads: Sequence[FinalRead],
-    progress: Callable[[int], None] = lambda _done: None,
 ) -> Judgement:
     """Judges all keys.
 
     Args:
         histories: of the keys.
         reads: what each node answered in the end.
-        progress: is told after each key how many are done.
     """
     operations, accounts, verdicts = 0, [Account()], []
-    for done, history in enumerate(histories, 1):
+    for history in histories:
         own = history.operations
         operations += len(own)
         if not history.is_register:
@@ -132,7 +130,6 @@ def judge(
         verdict = check([*own, *(_last_read(history.key, read) for read in reads)])
         if verdict.worst is not None:
             verdicts.append(verdict.worst)
-        progress(done)
     illegal = [verdict for verdict in verdicts if verdict.outcome is Outcome.ILLEGAL]
     return Judgement(
         keys=len(histories),

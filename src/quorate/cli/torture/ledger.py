@@ -14,6 +14,7 @@ import enum
 import random
 import threading
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -211,6 +212,17 @@ class Ledger:
             if is_refused and call.argument is not None:
                 call.history.refused.append(call.argument)
             self.endings.append(Ending(call.client, now, now - call.begun, call.kind, fate))
+
+    def writers_since(self, time: int) -> set[str]:
+        """Who has had a write acknowledged that began then or later; tasks by their client."""
+        with self._lock:
+            return {
+                ending.client.partition(".")[0]
+                for ending in takewhile(lambda e: e.at >= time, reversed(self.endings))
+                if ending.fate is Fate.ACKNOWLEDGED
+                and ending.kind is not Kind.GET
+                and ending.at - ending.took >= time
+            }
 
     def surprise(self, text: str) -> None:
         """A client was told what nobody should be told."""

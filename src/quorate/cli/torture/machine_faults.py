@@ -9,7 +9,8 @@ from quorate.cli.torture.orders import Orders, Room
 from quorate.cli.torture.victims import Victims
 from quorate.raft.configuration import NodeId
 
-_FOR_EVER_S = 3600.0
+_FOR_EVER_S = 60.0
+"""Longer than any fault; and a server whose torture is gone ends then."""
 _SLOW_DISK_S = (0.02, 0.3)
 _ENDS_WITHIN_S = 5.0
 _LET_IN_S = (0.3, 2.0)
@@ -114,9 +115,12 @@ class MachineFaults:
 
     async def _transfer(self, seconds: float, tell: Tell) -> None:
         tell("leadership is handed over, again and again")
-        for _ in range(max(1, round(seconds / _TRANSFER_EACH_S))):
-            await self._victims.hand_leadership_over()
+        count = max(1, round(seconds / _TRANSFER_EACH_S))
+        done = 0
+        for _ in range(count):
+            done += await self._victims.hand_leadership_over()
             await asyncio.sleep(_TRANSFER_EACH_S)
+        tell(f"{done} of {count} times")
 
     # ------------------------------------------------------------------ disks
 
@@ -156,7 +160,10 @@ class MachineFaults:
         await self._bring_back([node])
 
     async def _fail_disk(self, node: NodeId, orders: Orders, seconds: float, tell: Tell) -> None:
-        """Until the node has ended, and once more when it is started too early."""
+        """Until the node has ended, and once more when it is started too early.
+
+        One that has nothing to write, for it is cut off, does not notice.
+        """
         self._victims.order(node, orders)
         if await self._victims.until_it_ends(node, _ENDS_WITHIN_S):
             tell(f"node {node} has ended; it is started again, too early")

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 _FILE_NAME = "orders.json"
+_STRUCK_NAME = "struck"
 
 
 class Room(enum.StrEnum):
@@ -46,14 +47,29 @@ class OrderBook:
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir.parent / _FILE_NAME
+        self._struck = data_dir.parent / _STRUCK_NAME
         self._orders = Orders()
         self._version: tuple[int, int] | None = None
 
     def give(self, orders: Orders) -> None:
         """Gives orders, in place of those that were given before."""
+        self.forget_strike()
         temporary = self._path.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(orders))
         temporary.replace(self._path)
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether the disk has failed its server by these orders, since that was last forgotten."""
+        return self._struck.exists()
+
+    def note_strike(self) -> None:
+        """The disk has failed its server, as ordered."""
+        self._struck.touch()
+
+    def forget_strike(self) -> None:
+        """Another server is to be failed."""
+        self._struck.unlink(missing_ok=True)
 
     @property
     def orders(self) -> Orders:

@@ -16,14 +16,14 @@ import redis.exceptions
 from quorate.checker import Kind
 from quorate.clerk.addresses import parse_address
 from quorate.cli.torture.ledger import Call, Fate, Ledger
+from quorate.cli.torture.program import PAUSE_S
 from quorate.runtime.clock import monotonic_us
 
-PAUSE_S = 0.02
-"""Between a client's calls, on the average."""
 _METHODS = {Kind.GET: "get", Kind.PUT: "set", Kind.APPEND: "append", Kind.DELETE: "delete"}
 _COMMANDS = {"GET", "SET", "APPEND", "DEL"}
 _NOT_EXECUTED = {"NOTEXECUTED", "NOTLEADER"}
-_UNKNOWN = {"UNKNOWN", "UNAVAILABLE"}
+_UNKNOWN = {"UNKNOWN"}
+_OF_READS = {"UNAVAILABLE"}
 
 
 class _WatchedConnection(redis.Connection):
@@ -83,7 +83,7 @@ class PlainClient:
         try:
             answer = getattr(client, _METHODS[call.kind])(*words)
         except redis.exceptions.ResponseError as error:
-            self._end(call, self._fate(str(error)))
+            self._end(call, self._fate(call, str(error)))
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
             self._end(call, Fate.UNKNOWN)
         else:
@@ -91,11 +91,11 @@ class PlainClient:
             return True
         return False
 
-    def _fate(self, error: str) -> Fate:
+    def _fate(self, call: Call, error: str) -> Fate:
         code = error.partition(" ")[0]
         if code in _NOT_EXECUTED:
             return Fate.NOT_EXECUTED
-        if code not in _UNKNOWN:
+        if code not in (_OF_READS if call.kind is Kind.GET else _UNKNOWN):
             self._ledger.surprise(f"{self._name}: {error}")
         return Fate.UNKNOWN
 

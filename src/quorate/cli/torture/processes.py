@@ -11,11 +11,11 @@ MAX_FILES = 200
 
 
 class Holdings(msgspec.Struct, frozen=True):
-    """Of one process.
+    """Of a node's process, or of several at most.
 
     Attributes:
         node: whose.
-        memory_bytes: how much of it is resident.
+        memory_bytes: how much of it was resident at most.
         files: how many are open, sockets included.
     """
 
@@ -28,6 +28,14 @@ class Holdings(msgspec.Struct, frozen=True):
         """Whether that is no more than it should be, whatever has happened."""
         return self.memory_bytes <= MAX_MEMORY_BYTES and self.files <= MAX_FILES
 
+    def most(self, other: "Holdings") -> "Holdings":
+        """The greater of what both have held."""
+        return Holdings(
+            self.node,
+            max(self.memory_bytes, other.memory_bytes),
+            max(self.files, other.files),
+        )
+
 
 def holdings_of(node: NodeId, pid: int) -> Holdings | None:
     """What the process of a node holds; None if this system does not tell."""
@@ -35,5 +43,7 @@ def holdings_of(node: NodeId, pid: int) -> Holdings | None:
     if not process.exists():
         return None
     status = (process / "status").read_text()
-    (memory,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
-    return Holdings(node, int(memory) * 1024, len(list((process / "fd").iterdir())))
+    memory = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    if not memory:  # it has just ended
+        return None
+    return Holdings(node, int(memory[0]) * 1024, len(list((process / "fd").iterdir())))

@@ -22,8 +22,8 @@ def verdict(findings: Findings) -> str:
     """In one line."""
     if findings.has_passed:
         return "PASSED: linearizable; nothing acknowledged is lost, nothing is there twice"
-    if findings.figures.acknowledged == 0:
-        return "FAILED: nothing was acknowledged"
+    if findings.figures.writes == 0:
+        return "FAILED: no write was acknowledged"
     return "FAILED: the servers have not kept what they promise"
 
 
@@ -35,8 +35,7 @@ def _calls(findings: Findings) -> Iterator[str]:
     )
     yield ""
     fates = figures.fates
-    writes = figures.acknowledged - figures.reads
-    yield _row(figures.acknowledged, f"calls acknowledged ({writes:,} writes)")
+    yield _row(figures.acknowledged, f"calls acknowledged ({figures.writes:,} writes)")
     yield _row(fates[Fate.NOT_EXECUTED], "not executed, as their clients were told")
     yield _row(fates[Fate.UNKNOWN], "of unknown outcome")
     yield _row(
@@ -59,7 +58,7 @@ def _calls(findings: Findings) -> Iterator[str]:
         yield f"in the end all nodes were back after {findings.recovered_s:.1f} s"
     for holdings in findings.holdings:
         yield (
-            f"node {holdings.node} held {shown_bytes(holdings.memory_bytes)} of memory and "
+            f"node {holdings.node} held at most {shown_bytes(holdings.memory_bytes)} of memory and "
             f"{holdings.files} open files{'' if holdings.is_bounded else ', which is TOO MUCH'}"
         )
 

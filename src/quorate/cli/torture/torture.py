@@ -14,7 +14,6 @@ from quorate.cli.torture.ledger import Ledger
 from quorate.cli.torture.machine_faults import MachineFaults
 from quorate.cli.torture.nemesis import Mark, Nemesis
 from quorate.cli.torture.network_faults import NetworkFaults
-from quorate.cli.torture.processes import Holdings, holdings_of
 from quorate.cli.torture.pulse import Pulse
 from quorate.cli.torture.victims import NotBackError, Victims
 from quorate.node.status import NodeStatus
@@ -23,8 +22,10 @@ from quorate.runtime.clock import monotonic_us
 
 T = TypeVar("T")
 
-AT_PEACE_S = 2.0
-"""So long the clients go on when all is well again."""
+SERVED_WITHIN_S = 15.0
+"""When all is well again, every client has had a write acknowledged by then."""
+AT_PEACE_S = 4.0
+"""So long the clients go on after that: longer than a node tries what nobody waits for any more."""
 AGREED_WITHIN_S = 15.0
 """When the clients have stopped, all nodes have the same state by then."""
 _ANSWER_TIMEOUT_S = 10.0
@@ -85,19 +86,19 @@ class Torture:
         ended, stood_still_s = monotonic_us(), pulse.longest_s
         await self._clients.stop()
         reads = await self._unless_in_vain(self._read_all(), [])
-        holdings = self._holdings()
-        self._victims.cluster.stop()
+        await asyncio.gather(*map(self._victims.terminate, self._victims.nodes))
+        self._victims.look_after()
         self._say(f"the histories of {len(self._ledger.histories)} keys are judged")
         return Findings(
             plan=self._plan,
             begun=begun,
             figures=figures_of(self._ledger.endings, self._marks, begun, ended),
             marks=tuple(self._marks),
-            judgement=judge(self._ledger.histories, reads),
+            judgement=await asyncio.to_thread(judge, self._ledger.histories, reads),
             resent=self._ledger.resent,
             recovered_s=recovered_s,
             stood_still_s=stood_still_s,
-            holdings=holdings,
+            holdings=tuple(map(self._victims.holdings.__getitem__, sorted(self._victims.holdings))),
             troubles=(*self._troubles, *self._victims.troubles, *self._ledger.surprises),
         )
 
@@ -118,8 +119,20 @@ class Torture:
         await self._victims.heal()
         recovered_s = (monotonic_us() - begun) / 1e6
         self._say(f"all nodes are back, {recovered_s:.1f} s later")
+        await self._serve_all(monotonic_us())
         await asyncio.sleep(AT_PEACE_S)
         return recovered_s
+
+    async def _serve_all(self, since: int) -> None:
+        """Waits until each client has had a write acknowledged that began after this time."""
+        until = since + int(SERVED_WITHIN_S * 1e6)
+        while missing := self._clients.names - self._ledger.writers_since(since):
+            if monotonic_us() > until:
+                raise NotBackError(
+                    f"{', '.join(sorted(missing))}: no write was acknowledged within "
+                    f"{SERVED_WITHIN_S:g} s after all nodes were back"
+                )
+            await asyncio.sleep(_POLL_S)
 
     async def _agree(self) -> list[NodeStatus]:
         """Waits until all nodes have applied the same log; returns what they say."""
@@ -157,11 +170,6 @@ class Torture:
             }
             reads.append(FinalRead(told, called, monotonic_us()))
         return reads
-
-    def _holdings(self) -> tuple[Holdings, ...]:
-        cluster = self._victims.cluster
-        all_ = (holdings_of(node, cluster.pid(node)) for node in cluster.running)
-        return tuple(holdings for holdings in all_ if holdings is not None)
 
     def _say(self, text: str) -> None:
         self._say_at((monotonic_us() - self._created) / 1e6, text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from quorate.cli.torture.orders import OrderBook, Orders, Room
+from quorate.cli.torture.processes import Holdings, holdings_of
 from quorate.cli.torture.ways import Ways
 from quorate.node.status import NodeStatus
 from quorate.raft.configuration import NodeId
@@ -26,8 +27,9 @@ _REJOIN_ATTEMPTS = 3
 _POLL_S = 0.05
 _ASK_TIMEOUT_S = 1.0
 _ENDS_WITHIN_S = 20.0
-_LAST_BREATH_S = 0.5
-"""So long a node may take to end whose disk failed it just before it was healed."""
+_LAST_BREATH_S = 2.0
+"""So long it is watched whether a node ends that may go on although its disk has failed it."""
+_HANGS_AFTER_S = 60
 # How a node ends that is told to, and one whose disk has failed.
 _IN_ORDER = "exit status 0: "
 _BY_ITS_DISK = "exit status 1: quorate: error: (no space left|the disk failed) to "
@@ -46,12 +48,15 @@ class Victims:
 
     Attributes:
         troubles: what no node should have done, as texts: such as ending by itself.
+        holdings: what each node's processes held at most, as far as that was looked at: before
+            each was ended.
     """
 
     def __init__(self, cluster: LocalCluster, ways: Ways) -> None:
         self.cluster = cluster
         self.ways = ways
         self.troubles: list[str] = []
+        self.holdings: dict[NodeId, Holdings] = {}
         self._books = {node: OrderBook(cluster.data_dir(node)) for node in self.nodes}
         self._to_end: dict[NodeId, str] = {}
         self._paused: set[NodeId] = set()
@@ -97,6 +102,8 @@ class Victims:
         """Kill -9 of those that run, at the same moment."""
         self.look_after()
         victims = [node for node in nodes if node in self.cluster.running]
+        for node in victims:
+            self._note_holdings(node)
         self.cluster.kill(*victims)
         self._paused -= set(victims)
 
@@ -117,6 +124,7 @@ class Victims:
     async def terminate(self, node: NodeId) -> None:
         """SIGTERM, and waits until it has ended in order."""
         if node in self.cluster.running:
+            self._note_holdings(node)
             self._to_end[node] = _IN_ORDER
             os.kill(self.cluster.pid(node), signal.SIGTERM)
             if not await self.until_it_ends(node, _ENDS_WITHIN_S):
@@ -126,9 +134,9 @@ class Victims:
 
     def order(self, node: NodeId, orders: Orders) -> None:
         """Tells the disk of a node what to do."""
+        self._books[node].give(orders)
         if orders.syncs_fail or orders.room is not Room.ENOUGH:
             self._to_end[node] = _BY_ITS_DISK
-        self._books[node].give(orders)
 
     async def until_it_ends(self, node: NodeId, within_s: float) -> bool:
         """Waits until a node has ended by itself; returns whether it did in time."""
@@ -147,14 +155,21 @@ class Victims:
         shutil.rmtree(self.cluster.data_dir(node))
         self._wiped.add(node)
 
-    async def hand_leadership_over(self) -> None:
-        """Asks the leader to let another node lead, if there is one and it answers."""
+    async def hand_leadership_over(self) -> bool:
+        """Asks the leader to let another node lead; returns whether it has agreed."""
         leader = leader_among(await self.cluster.statuses())
-        if leader is not None:
-            with contextlib.suppress(NoAnswerError):
-                await ask(
-                    leader.client_address, b"QUORATE.MEMBER", b"TRANSFER", timeout_s=_ASK_TIMEOUT_S
-                )
+        if leader is None:
+            return False
+        words = (b"QUORATE.MEMBER", b"TRANSFER")
+        with contextlib.suppress(NoAnswerError):
+            reply = await ask(leader.client_address, *words, timeout_s=_ASK_TIMEOUT_S)
+            return reply == b"OK"
+        return False
+
+    def _note_holdings(self, node: NodeId) -> None:
+        now = holdings_of(node, self.cluster.pid(node))
+        if now is not None:
+            self.holdings[node] = now.most(self.holdings.get(node, now))
 
     # ------------------------------------------------------------------ how they get well
 
@@ -162,6 +177,10 @@ class Victims:
         """Starts it, if it does not run."""
         self.look_after()
         if node not in self.cluster.running:
+            book = self._books[node]
+            book.forget_strike()
+            if book.orders == Orders():
+                self._to_end.pop(node, None)
             self.cluster.start_node(node, join=node in self._wiped)
 
     async def bring_back(self, node: NodeId) -> None:
@@ -177,11 +196,20 @@ class Victims:
         await self._until(node, _is_well)
 
     async def heal_disk(self, node: NodeId) -> None:
-        """Its disk is as good as new; whether the node still runs is another matter."""
-        self._books[node].give(Orders())
-        if node in self._to_end:
+        """Its disk is as good as new; a node that it has failed has to end.
+
+        But where files could not grow it may go on: it lacks no more than a snapshot, or the
+        space for what comes later.
+        """
+        book = self._books[node]
+        orders, was_struck = book.orders, book.has_struck
+        book.give(Orders())
+        if not was_struck:
+            return
+        if orders.room is Room.NO_MORE:
             await self.until_it_ends(node, _LAST_BREATH_S)
-            del self._to_end[node]
+        elif not await self.until_it_ends(node, _ENDS_WITHIN_S):
+            self.troubles.append(f"node {node} goes on, though its disk has failed it")
 
     async def heal(self) -> None:
         """Makes everything well, and waits until all nodes are.
@@ -242,7 +270,13 @@ class Victims:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(_HANGS_AFTER_S):
+                output, _ = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            self.troubles.append(f"`{' '.join(command[-4:])}` hangs")
+            raise NotBackError(f"node {node} was not let in again") from None
         if process.returncode != 0:
             raise NotBackError(f"node {node} was not let in again: {output.decode().strip()}")
 

@@ -27,5 +27,9 @@ class WayTable(msgspec.Struct, frozen=True):
         path.write_bytes(msgspec.json.encode(self))
 
     def way_to(self, node: NodeId, address: str) -> str:
-        """Where this node connects so as to reach the peer that listens on this address."""
-        return self.proxies[node].get(address, address)
+        """Where this node connects so as to reach the peer that listens on this address.
+
+        Raises:
+            KeyError: nobody does that is known; past the proxies there must be no way.
+        """
+        return self.proxies[node][address]

@@ -57,11 +57,6 @@ class Way:
         self.break_off()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether nothing comes through."""
-        return not self._is_open.is_set()
-
     def cut(self) -> None:
         """Lets nothing through, and keeps it."""
         self._is_open.clear()
@@ -130,7 +125,8 @@ class Way:
             await self._is_open.wait()
             if not data:
                 return
-            with contextlib.suppress(OSError):  # what nobody takes is lost
+            # What nobody takes is lost; uvloop says RuntimeError where the other end has gone.
+            with contextlib.suppress(OSError, RuntimeError):
                 writer.write(data)
                 await writer.drain()
             if self.bytes_per_s is not None:
