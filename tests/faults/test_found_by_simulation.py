@@ -152,12 +152,14 @@ def test_the_simulation_finds_it(plant: Plant, symptom: str, seed: int) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in BUGS])
 def test_in_how_many_of_a_hundred_lives(plant: Plant, symptom: str) -> None:
     measure(plant, live, symptom, seeds=SEEDS)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("plant", "symptom"), [bug[:2] for bug in MEMBERSHIP])
 def test_in_how_many_of_a_hundred_lives_in_which_members_change(plant: Plant, symptom: str) -> None:
     measure(plant, live_with_churn, symptom, seeds=SEEDS)

@@ -51,12 +51,14 @@ def live(seed: int) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("plant", "seed"), FAULTS)
 def test_the_swarm_finds_it(plant: Plant, seed: int) -> None:
     find(plant, live, SYMPTOM, seed=seed, seeds=SEEDS)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("plant", [plant for plant, _ in FAULTS])
 def test_in_how_many_of_twenty_lives(plant: Plant) -> None:
     measure(plant, live, SYMPTOM, seeds=range(1, 21))

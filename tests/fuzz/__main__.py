@@ -21,7 +21,7 @@ HANG_S = 10
 LONGEST_INPUT = 4096
 WATCHED = {"peer": ["quorate.raft"], "forwarded": ["quorate.replica", "quorate.kv"]}
 """What is watched of `quorate`, if not all of it: to watch all of three nodes is slow."""
-_SUMMARY = re.compile(r"#(\d+)\s+DONE\s+cov: (\d+) ft: \d+ corp: (\d+)")
+_SUMMARY = re.compile(r"#(\d+)\s+DONE\s+cov: (\d+) ")
 
 
 def fuzz(name: str) -> None:
@@ -66,7 +66,7 @@ def report(name: str, seconds: int) -> bool:
     if done is not None:
         new = len(list(corpus.iterdir())) - before
         print(f"{name}: {int(done[1]):,} inputs, coverage {done[2]}, {new} that led to new code")
-    if ended.returncode == 0:
+    if ended.returncode == 0 and done is not None:
         return True
     print(f"{name}: FAILED", *ended.stderr.splitlines()[-40:], sep="\n")
     if crash.exists():

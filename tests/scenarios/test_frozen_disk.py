@@ -102,6 +102,7 @@ def test_the_cluster_serves_on_while_the_disk_of_its_leader_is_frozen(
         one, two, three = machines.found(3, prepare=prepare)
         if machines.leader(machines.all) is not one:
             machines.member("transfer", one.node)
+        eventually(lambda: machines.leader(machines.all) is one, "node 1 leads")
         with Connection((LOOPBACK, one.port)) as client:
             with frozen(disk):
                 client.send(b"APPEND other x\r\n")

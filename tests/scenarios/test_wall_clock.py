@@ -102,6 +102,7 @@ def test_nothing_expires_when_the_wall_clock_of_the_leader_jumps_a_year_ahead(
         return time.perf_counter() > jumped_at
 
     eventually(jumps, "the clock jumps")
+    assert machines.leader(cluster) is leader, "it was to be the leader's clock"
     assert session.append(leader, 2, "y") == 2
 
     # The jump had reached it: its last words are of next year. The next leader goes on from there.

@@ -20,7 +20,7 @@ from quorate.runtime.cluster_file import LocalClusterError
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--seconds", type=Seconds(1, 86_400), default=120.0, help="For how long faults are inflicted."
+    "--seconds", type=Seconds(1, 7_200), default=120.0, help="For how long faults are inflicted."
 )
 @click.option("--nodes", type=click.IntRange(3, 9), default=3, help="How many servers there are.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the faults; drawn if left out.")
