@@ -56,7 +56,11 @@ _USUAL = (
 _OF_SNAPSHOTS = (Troubles.ambush_snapshots, Troubles.damage_snapshot)
 _OF_LOST_DISKS = (Troubles.lose_disk, Troubles.damage_log)
 
-KINDS = tuple(name_of(kind) for kind in (*_USUAL, *_OF_SNAPSHOTS, *_OF_LOST_DISKS))
+_SELDOM = Troubles.overtake_former_life
+"""Comes once in a few worlds, where what is said outlives who has said it: without handshakes."""
+_SELDOM_SHARE = 0.03
+
+KINDS = tuple(name_of(kind) for kind in (*_USUAL, *_OF_SNAPSHOTS, *_OF_LOST_DISKS, _SELDOM))
 """The names of all kinds of trouble."""
 
 
@@ -97,7 +101,7 @@ class Faults:
         self._scheduler = scheduler
         self._network = network
         self._servers = servers
-        self._without = life.without
+        self._life = life
         self._rng = rng
         self._until = 0
         self._coming_back: set[NodeId] = set()
@@ -130,6 +134,9 @@ class Faults:
         """Begins to make trouble, until a time."""
         self._until = until
         self._next()
+        rng = random.Random(f"what comes seldom in {self._life.seed}")
+        if rng.random() < _SELDOM_SHARE and not self._life.churn:
+            self._scheduler.at(rng.randrange(until), partial(self._make, _SELDOM))
 
     def look(self) -> None:
         """Something has happened at some server: what somebody waits for, or its death."""
@@ -186,10 +193,12 @@ class Faults:
 
     def _strike(self) -> None:
         if self._scheduler.now < self._until:
-            kind = self._rng.choice(self._kinds)
-            if name_of(kind) not in self._without:
-                self.counts[name_of(kind)] += self._troubles.make(kind)
+            self._make(self._rng.choice(self._kinds))
             self._next()
+
+    def _make(self, kind: Kind) -> None:
+        if name_of(kind) not in self._life.without:
+            self.counts[name_of(kind)] += self._troubles.make(kind)
 
     def _look_after_the_dead(self) -> None:
         for server in self._servers:

@@ -215,6 +215,26 @@ class Troubles:
         self._scheduler.after(duration, partial(self._network.speed_up, links))
         return True
 
+    def overtake_former_life(self) -> bool:
+        """What a server says in one life comes after what it says in the next one."""
+        server = self._a_server()
+        if not server.is_up:
+            return False
+        links = [(server.id, other.id) for other in self._servers if other is not server]
+        delay = 4 * self._election_timeout_us
+        self._tell("lives overtake each other", server, lasts_us=delay)
+        self._network.slow_down(links, delay)
+        server.kill(power=False)
+        server.start()
+        self._scheduler.after(self._election_timeout_us, partial(self._overtake, server, links))
+        return True
+
+    def _overtake(self, server: SimulatedServer, links: list[Link]) -> None:
+        self._network.speed_up(links)
+        if server.is_up and not self._is_over:
+            server.kill(power=False)
+            server.start()
+
     def break_link(self) -> bool:
         """A connection between two servers ends, and cannot be made for a while."""
         one, other = self._a_server(), self._rng.choice(self._servers)
