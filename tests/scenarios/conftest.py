@@ -37,6 +37,7 @@ is tested in `tests/faults/test_found_by_scenarios.py`. All of them, wherever th
       simulation/test_snapshot_cycle.py::test_power_goes_at_each_operation_of_the_disk
 10. A full disk is freed again.
       scenarios/test_full_disk.py::test_a_node_whose_disk_was_full_comes_back_with_all_data
+      scenarios/test_full_disk.py::test_a_node_whose_disk_is_freed_in_time_goes_on_with_all_data
       runtime/test_server.py::test_a_full_disk_stops_the_node_which_recovers_when_there_is_space
 11. A vote is torn.
       scenarios/test_torn_vote.py::test_of_a_vote_that_was_being_written_there_is_all_or_nothing
