@@ -139,17 +139,15 @@ def test_no_single_request_keeps_a_node_busy_for_long(cluster: Cluster, words: l
 
 
 def seconds_of(cluster: Cluster, command: str) -> float:
-    """How much of a processor each of some hundred such commands in a row takes."""
-    times = []
-    for _ in range(7):
-        client = cluster.leader.connect()
-        client.send_raw(f"{command}\r\n".encode() * 300)
-        began = time.process_time()
-        cluster.settle()
-        times.append(time.process_time() - began)
-        assert len(client.take_replies()) == 300
-        client.close()
-    return min(times)
+    """How much of a processor some hundred such commands in a row take."""
+    client = cluster.leader.connect()
+    client.send_raw(f"{command}\r\n".encode() * 300)
+    began = time.process_time()
+    cluster.settle()
+    took = time.process_time() - began
+    assert len(client.take_replies()) == 300
+    client.close()
+    return took
 
 
 @pytest.mark.parametrize("command", ["INFO", "HELLO"])
@@ -158,7 +156,10 @@ def test_a_node_can_be_asked_about_itself_as_often_as_one_likes(
 ) -> None:
     # Ten clients who asked for nothing else made all others wait for a second on a busy machine:
     # each answer took six times as long as that to a PING, for all that it might have told.
-    assert seconds_of(cluster, command) < 4 * seconds_of(cluster, "PING")
+    # They take turns, for how fast a processor is changes from one moment to the next.
+    rounds = [(seconds_of(cluster, command), seconds_of(cluster, "PING")) for _ in range(15)]
+    quickest, quickest_ping = map(min, zip(*rounds, strict=True))
+    assert quickest < 4 * quickest_ping
 
 
 # ---------------------------------------------------------------------- anything
