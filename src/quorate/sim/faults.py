@@ -106,7 +106,6 @@ class Faults:
         self._until = 0
         self._coming_back: set[NodeId] = set()
         self._left_dead: set[NodeId] = set()
-        self._election_timeout_us = election_timeout_us
         share = rng.choice((0.2, 0.5, 1.0))
         self._kinds: list[Kind] = [kind for kind in _USUAL if rng.random() < share] or [*_USUAL]
         if rng.random() < 0.5:

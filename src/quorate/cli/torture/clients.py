@@ -14,9 +14,10 @@ from quorate.cli.torture.plain_clients import PlainClient
 ASYNC_CLERKS = 3
 TASKS = 6
 """So many tasks share an AsyncClerk."""
-_ENDS_WITHIN_S = 60.0
 CLERKS = 2
 PLAIN_CLIENTS = 4
+_ENDS_WITHIN_S = 60.0
+"""When they are to stop, each has ended by then; a single call has at most 5 s."""
 
 
 class Clients:
@@ -61,7 +62,9 @@ class Clients:
         await asyncio.wait(self._work.values(), timeout=_ENDS_WITHIN_S)
         for name, work in self._work.items():
             if not work.done():
-                self._ledger.surprise(f"{name} has not ended {_ENDS_WITHIN_S:g} s after its end")
+                self._ledger.surprise(
+                    f"{name} has not ended {_ENDS_WITHIN_S:g} s after it was to stop"
+                )
             elif (error := work.exception()) is not None:
                 self._ledger.surprise(f"{name} has died: {error!r}")
 

@@ -111,10 +111,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         return self.account.is_clean and not self.differing and is_linearizable
 
 
-def judge(
-    histories: Sequence[KeyHistory],
-    reads: Sequence[FinalRead],
-) -> Judgement:
+def judge(histories: Sequence[KeyHistory], reads: Sequence[FinalRead]) -> Judgement:
     """Judges all keys.
 
     Args:

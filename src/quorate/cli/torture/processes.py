@@ -38,12 +38,12 @@ class Holdings(msgspec.Struct, frozen=True):
 
 
 def holdings_of(node: NodeId, pid: int) -> Holdings | None:
-    """What the process of a node holds; None if this system does not tell."""
+    """What the process of a node holds; None if it has just ended, or this system does not tell."""
     process = Path(f"/proc/{pid}")
-    if not process.exists():
+    try:
+        status = (process / "status").read_text()
+        files = len(list((process / "fd").iterdir()))
+    except (FileNotFoundError, ProcessLookupError):
         return None
-    status = (process / "status").read_text()
     memory = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    if not memory:  # it has just ended
-        return None
-    return Holdings(node, int(memory[0]) * 1024, len(list((process / "fd").iterdir())))
+    return Holdings(node, int(memory[0]) * 1024, files) if memory else None

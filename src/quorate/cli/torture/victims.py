@@ -29,7 +29,8 @@ _ASK_TIMEOUT_S = 1.0
 _ENDS_WITHIN_S = 20.0
 _LAST_BREATH_S = 2.0
 """So long it is watched whether a node ends that may go on although its disk has failed it."""
-_HANGS_AFTER_S = 60
+_HANGS_AFTER_S = REJOIN_WITHIN_S + 20
+"""The command that lets a node in again, and takes longer than this, hangs."""
 # How a node ends that is told to, and one whose disk has failed.
 _IN_ORDER = "exit status 0: "
 _BY_ITS_DISK = "exit status 1: quorate: error: (no space left|the disk failed) to "
@@ -275,8 +276,9 @@ class Victims:
                 output, _ = await process.communicate()
         except TimeoutError:
             process.kill()
-            self.troubles.append(f"`{' '.join(command[-4:])}` hangs")
-            raise NotBackError(f"node {node} was not let in again") from None
+            hangs = f"`quorate member rejoin` of node {node} has not ended in {_HANGS_AFTER_S} s"
+            self.troubles.append(hangs)
+            raise NotBackError(hangs) from None
         if process.returncode != 0:
             raise NotBackError(f"node {node} was not let in again: {output.decode().strip()}")
 
