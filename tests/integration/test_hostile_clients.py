@@ -29,7 +29,7 @@ SERVE_OPTIONS = ("--election-timeout-ms", "2000")
 KIB, MIB = 1024, 1024 * 1024
 IDLE = 9_990
 """As many as may connect, but for a few who are to be served."""
-BATCHES, SETS_OF_BATCH = 6, 40
+BATCHES, SETS_OF_BATCH = 40, 40
 IDLE_BYTES = 8 * KIB
 """More than an idle connection takes up in a node; what it takes in the kernel is not counted."""
 FLOOD_BYTES = 384 * MIB
